@@ -1,0 +1,50 @@
+# `make help` lists what there is.
+SHELL := /bin/sh
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help run demo test lint format lock clean
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+run: .venv/installed ## Start the service and a database of its own on 127.0.0.1:8088 (PORT, ORCHESTRATOR_VAR, DATABASE_URL)
+	@exec $(BIN)/python -m orchestrator.run
+
+demo: .venv/installed ## Take a company's quarter through the running service
+	@exec $(BIN)/python docs/demo/demo.py
+
+test: .venv/installed-dev ## The everyday tests, on a real PostgreSQL (TEST_DATABASE_URL, or the wheel's)
+	@exec $(BIN)/python -m pytest -n 2
+
+lint: .venv/installed-dev ## ruff, mypy, the import arrows, missing migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -W ignore -m tests.manage makemigrations --check --dry-run
+
+format: .venv/installed-dev ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: .venv/installed-dev ## Lock requirements*.in with hashes
+	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header requirements.in -o requirements.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header requirements-dev.in -o requirements-dev.txt
+
+clean: ## Remove .venv and caches; var/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed (on Debian: python3-venv)." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.txt | .venv/bin/python
+	$(BIN)/python -m pip install -q --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt | .venv/bin/python
+	$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.txt
+	@touch $@ .venv/installed
