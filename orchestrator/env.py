@@ -1,0 +1,109 @@
+"""Typed readers of the environment. Each refuses what it cannot use; none echoes a secret."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+_ON = {"1", "true", "yes", "on"}
+_OFF = {"0", "false", "no", "off"}
+
+
+def text(name: str, default: str | None = None) -> str:
+    """
+    The variable as it stands, stripped. Without a default it must be set.
+
+    Raises ImproperlyConfigured, as every reader here does.
+    """
+    value = os.environ.get(name, "").strip()
+    if value:
+        return value
+    if default is None:
+        raise ImproperlyConfigured(f"{name} must be set.")
+    return default
+
+
+def choice(name: str, allowed: tuple[str, ...], default: str) -> str:
+    """One of a few words."""
+    value = text(name, default).lower()
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+    return value
+
+
+def flag(name: str, default: bool) -> bool:
+    """true/false, 1/0, yes/no, on/off, in any case."""
+    value = text(name, "on" if default else "off").lower()
+    if value in _ON or value in _OFF:
+        return value in _ON
+    raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
+
+
+def whole(name: str, default: int, low: int, high: int) -> int:
+    """A whole number from low to high."""
+    value = text(name, str(default))
+    if not (value.isascii() and value.isdigit() and low <= int(value) <= high):
+        raise ImproperlyConfigured(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+    return int(value)
+
+
+def seconds(name: str, default: int, low: int = 1, high: int = 31_536_000) -> int:
+    """A duration in whole seconds."""
+    return whole(name, default, low, high)
+
+
+def names(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """A comma-separated list; blanks are dropped."""
+    return tuple(part.strip() for part in text(name, ",".join(default)).split(",") if part.strip())
+
+
+def url(name: str, default: str | None = None) -> str:
+    """An http or https address with a host."""
+    value = text(name, default)
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ImproperlyConfigured(f"{name} must be an http or https address, not {value!r}.")
+    return value
+
+
+def folder(name: str, default: Path) -> Path:
+    """A folder as an absolute path. It need not exist yet."""
+    return Path(text(name, str(default))).expanduser().resolve()
+
+
+def secret(name: str, fallback: Path | None = None) -> str:
+    """A secret from NAME, from the file that NAME_FILE names, or from the fallback file if it is there."""
+    value = os.environ.get(name, "").strip()
+    named = os.environ.get(f"{name}_FILE", "").strip()
+    if value and named:
+        raise ImproperlyConfigured(f"{name} and {name}_FILE are both set; set one.")
+    if value:
+        return value
+    path = Path(named) if named else fallback
+    if path is None or (path == fallback and not path.is_file()):
+        raise ImproperlyConfigured(f"{name} or {name}_FILE must be set.")
+    try:
+        value = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"{name}_FILE cannot be read: {type(error).__name__}.") from error
+    if not value:
+        raise ImproperlyConfigured(f"{name}_FILE is empty.")
+    return value
+
+
+def database(name: str, fallback: Path | None = None) -> dict[str, object]:
+    """A postgresql:// address as Django's DATABASES entry. Read like a secret, since it may hold a password."""
+    address = secret(name, fallback)
+    try:
+        parts = conninfo_to_dict(address)
+    except ProgrammingError:
+        parts = {}
+    if not address.startswith(("postgresql://", "postgres://")) or not parts.get("dbname"):
+        raise ImproperlyConfigured(f"{name} must be a postgresql:// address that names a database.")
+    known = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+    entry: dict[str, object] = {key: str(parts.pop(part, None) or "") for key, part in known.items()}
+    # Without a limit of its own a connect to a host that is gone waits for minutes.
+    return {"ENGINE": "django.db.backends.postgresql", **entry, "OPTIONS": {"connect_timeout": "3", **parts}}

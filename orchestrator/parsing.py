@@ -1,0 +1,111 @@
+"""The strict JSON parser. The middleware parses each body once; DRF's parser hands that on."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import IO, Any, NoReturn
+
+from rest_framework.parsers import BaseParser
+
+from orchestrator.problems import InvalidJson
+
+MAX_DEPTH = 32
+MAX_NODES = 10_000
+MAX_INT = 2**53
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_LONGEST_INT = len(str(MAX_INT)) + 1
+
+
+def parse(body: bytes) -> Any:
+    """
+    JSON text (RFC 8259) as Python values: what two readers could understand differently is refused (RFC 7493).
+
+    Raises InvalidJson.
+    """
+    if body.startswith(b"\xef\xbb\xbf"):
+        raise InvalidJson("The body starts with a byte order mark.")
+    try:
+        value = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_int=_int,
+            parse_float=_float,
+            parse_constant=_constant,
+        )
+    except UnicodeDecodeError as error:
+        raise InvalidJson("The body is not UTF-8.") from error
+    except RecursionError as error:
+        raise InvalidJson(f"The body has more than {MAX_DEPTH} levels.") from error
+    except json.JSONDecodeError as error:
+        raise InvalidJson(f"{error.msg}: line {error.lineno}, column {error.colno}.") from error
+    _measure(value)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise InvalidJson("An object has the same key twice.")
+    return found
+
+
+def _int(digits: str) -> int:
+    # Length first: turning a million digits into a number takes quadratic time.
+    if len(digits) > _LONGEST_INT or abs(int(digits)) > MAX_INT:
+        raise InvalidJson("A whole number is beyond ±2^53.")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise InvalidJson("A number is too large.")
+    return value
+
+
+def _constant(name: str) -> NoReturn:
+    raise InvalidJson(f"{name} is not JSON.")
+
+
+def _measure(value: Any) -> None:
+    """Refuse what nests too deep, has too many values, or holds text that PostgreSQL cannot keep."""
+    level, nodes, depth = [value], 0, 0
+    while level:
+        depth += 1
+        nodes += len(level)
+        if depth > MAX_DEPTH:
+            raise InvalidJson(f"The body has more than {MAX_DEPTH} levels.")
+        if nodes > MAX_NODES:
+            raise InvalidJson(f"The body has more than {MAX_NODES} values.")
+        level = [child for node in level for child in _children(node)]
+
+
+def _children(node: Any) -> list[Any]:
+    if isinstance(node, dict):
+        for key in node:
+            _storable(key)
+        return list(node.values())
+    if isinstance(node, list):
+        return node
+    if isinstance(node, str):
+        _storable(node)
+    return []
+
+
+def _storable(text: str) -> None:
+    if _UNSTORABLE.search(text):
+        raise InvalidJson("A text has a NUL character or a lone surrogate.")
+
+
+class ParsedJson(BaseParser):
+    """Hands on what the middleware parsed."""
+
+    media_type = "*/*"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The body as `request.json` has it."""
+        return parser_context["request"]._request.json if parser_context else {}

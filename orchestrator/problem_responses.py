@@ -1,0 +1,130 @@
+"""A problem becomes application/problem+json (RFC 9457): for DRF, for middleware, and for Django's own errors."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.db import DatabaseError, InterfaceError
+from django.http import Http404, HttpRequest, HttpResponse
+from rest_framework import exceptions
+from rest_framework.exceptions import ErrorDetail
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from orchestrator.boundary import is_away
+from orchestrator.problems import (
+    BadRequest,
+    BodyTooLarge,
+    Forbidden,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    ServiceUnavailable,
+    Unauthenticated,
+)
+
+CONTENT_TYPE = "application/problem+json"
+log = logging.getLogger(__name__)
+
+
+def document(problem: Problem, request: HttpRequest) -> dict[str, Any]:
+    """The members of the problem document."""
+    return {
+        "type": f"/problems/{problem.slug}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": request.path,
+        "request_id": getattr(request, "request_id", ""),
+        **problem.members,
+    }
+
+
+def response(problem: Problem, request: HttpRequest) -> HttpResponse:
+    """The answer a middleware returns. It never raises one: Django would answer HTML before we saw it."""
+    body = json.dumps(document(problem, request), ensure_ascii=False, separators=(",", ":"))
+    return HttpResponse(body.encode(), status=problem.status, content_type=CONTENT_TYPE, headers=problem.headers)
+
+
+def from_view(error: Exception, context: Mapping[str, Any]) -> Response | HttpResponse | None:
+    """DRF's exception handler. An unknown exception is no problem: it stays a 500 and is seen."""
+    set_rollback()
+    problem = as_problem(error)
+    if problem is None:
+        return None
+    if isinstance(problem, ServiceUnavailable):
+        log.warning("service unavailable", extra={"request": context["request"]._request}, exc_info=error)
+    return response(problem, context["request"]._request)
+
+
+def as_problem(error: Exception) -> Problem | None:
+    """The problem that an exception amounts to, if it amounts to one."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, exceptions.ValidationError):
+        return InvalidRequest(list(_errors(error.detail)))
+    if isinstance(error, exceptions.MethodNotAllowed):
+        return MethodNotAllowed(str(error.detail))
+    if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+        return Unauthenticated()
+    if isinstance(error, exceptions.PermissionDenied):
+        return Forbidden()
+    if isinstance(error, Http404 | exceptions.NotFound):
+        return NotFound()
+    if isinstance(error, DatabaseError | InterfaceError) and is_away(error):
+        return ServiceUnavailable("The database cannot be reached, or is too busy.")
+    return None
+
+
+def _errors(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """DRF's nested errors as (dotted field, message)."""
+    if isinstance(detail, ErrorDetail | str):
+        yield path, str(detail)
+    elif isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            yield from _errors(inner, path if name == "non_field_errors" else f"{path}.{name}".lstrip("."))
+    else:
+        for inner in detail:
+            yield from _errors(inner, path)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's 400: a suspicious operation such as a Host that is not ours."""
+    if isinstance(exception, RequestDataTooBig):
+        return response(BodyTooLarge(settings.MAX_BODY_BYTES), request)
+    return response(BadRequest(), request)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's 403."""
+    return response(Forbidden(), request)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's 404."""
+    return response(NotFound(), request)
+
+
+def reads_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A plain Django view that takes GET and HEAD, and answers 405 to the rest in our shape."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.method in ("GET", "HEAD"):
+            return view(request, *args, **kwargs)
+        refused = response(MethodNotAllowed(), request)
+        refused["Allow"] = "GET, HEAD"
+        return refused
+
+    return guarded
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's 500: logged with its traceback by Django, told without it."""
+    return response(InternalError(), request)

@@ -1,0 +1,205 @@
+"""Every refusal there is, as classes (RFC 9457). Imports nothing, not even Django."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import ClassVar
+
+
+class Problem(Exception):  # noqa: N818  a refusal is not an error of ours
+    """
+    A request that is refused, complete when raised: nothing is looked up after it.
+
+    `detail` says what was wrong this time; `members` are the extra members of the problem document;
+    `headers` go on the answer; `afterwards` runs in a transaction of its own once the refused one is rolled back.
+    """
+
+    status: ClassVar[int]
+    slug: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        members: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        afterwards: Callable[[], object] | None = None,
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title + "."
+        self.members = dict(members or {})
+        self.headers = dict(headers or {})
+        self.afterwards = afterwards
+
+
+class InvalidRequest(Problem):
+    """
+    The request is understood but something in it is missing, of the wrong kind, too long or not known.
+
+    `errors` names each field (or query parameter) and says what is wrong with it. Nothing was done; mend the request
+    and send it again.
+    """
+
+    status = 400
+    slug = "invalid-request"
+    title = "The request is not valid"
+
+    def __init__(self, errors: Sequence[tuple[str, str]]) -> None:
+        listed = [{"field": field, "message": message} for field, message in errors]
+        super().__init__("See errors for what to mend.", members={"errors": listed})
+
+
+class InvalidJson(Problem):
+    """
+    The body is not JSON as RFC 8259 has it, or is JSON that two readers could understand differently.
+
+    Bodies are UTF-8 without a byte order mark. Refused are: duplicate keys, NUL characters, lone surrogates, NaN and
+    Infinity, whole numbers beyond ±2^53, more than 32 levels, more than 10,000 values.
+    """
+
+    status = 400
+    slug = "invalid-json"
+    title = "The body is not acceptable JSON"
+
+
+class BadRequest(Problem):
+    """The request could not be read as HTTP for this service, for example because of its Host header."""
+
+    status = 400
+    slug = "bad-request"
+    title = "The request cannot be understood"
+
+
+class Unauthenticated(Problem):
+    """
+    No valid bearer token came with the request. The log says why; the answer does not.
+
+    Send `Authorization: Bearer <token>` with a token that has not expired and was issued for this service.
+    """
+
+    status = 401
+    slug = "unauthenticated"
+    title = "A valid bearer token is needed"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(Problem):
+    """
+    You are known, but this is not yours to do. A token without a known role or tenant may do nothing.
+
+    Repeating the request will not help; ask for the role that `detail` names.
+    """
+
+    status = 403
+    slug = "forbidden"
+    title = "You may not do that"
+
+
+class NotFound(Problem):
+    """It does not exist, or it is not yours to see: the two look the same on purpose."""
+
+    status = 404
+    slug = "not-found"
+    title = "There is no such thing, or it is not yours to see"
+
+
+class MethodNotAllowed(Problem):
+    """The path exists but does not take this method. The `Allow` header lists those it takes."""
+
+    status = 405
+    slug = "method-not-allowed"
+    title = "This path does not take that method"
+
+
+class IllegalTransition(Problem):
+    """
+    The current state does not allow that move.
+
+    `from` is the state as it is, `to` the one asked for, `allowed` what is possible now. Terminal states are final:
+    nothing leaves them. Nothing was changed.
+    """
+
+    status = 409
+    slug = "illegal-transition"
+    title = "The current state does not allow that"
+
+    def __init__(self, *, before: str, to: str | None, allowed: Sequence[str]) -> None:
+        detail = f"It is {before} and cannot become {to}." if to else f"It is {before}, which is final."
+        super().__init__(detail, members={"from": before, "to": to, "allowed": list(allowed)})
+
+
+class SessionExpired(Problem):
+    """
+    The session is past `expires_at`. Nothing but expiry is legal, whether or not the sweep has come by.
+
+    Open a new session to go on.
+    """
+
+    status = 409
+    slug = "session-expired"
+    title = "The session is past its time"
+
+
+class PreconditionFailed(Problem):
+    """
+    The row has moved on since you read it: `If-Match` names another version than `current_version`.
+
+    Read it again, decide again, and send the new version.
+    """
+
+    status = 412
+    slug = "precondition-failed"
+    title = "The row has moved on"
+
+    def __init__(self, current_version: int) -> None:
+        detail = f"The current version is {current_version}."
+        super().__init__(detail, members={"current_version": current_version})
+
+
+class BodyTooLarge(Problem):
+    """The body is larger than the service takes (`MAX_BODY_BYTES`, 1 MiB unless set). It was not read."""
+
+    status = 413
+    slug = "body-too-large"
+    title = "The body is too large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"A body may have {limit} bytes.", members={"limit": limit})
+
+
+class UnsupportedMediaType(Problem):
+    """Bodies are `application/json` in UTF-8; PATCH also takes `application/merge-patch+json`."""
+
+    status = 415
+    slug = "unsupported-media-type"
+    title = "Bodies are application/json"
+
+
+class InternalError(Problem):
+    """A fault of ours. It is logged under the `request_id` of the answer; nothing was changed."""
+
+    status = 500
+    slug = "internal-error"
+    title = "Something went wrong on our side"
+
+
+class ServiceUnavailable(Problem):
+    """
+    Something the service stands on, most often its database, is away or busy for the moment.
+
+    Wait as long as `Retry-After` says (`retry_after`, in seconds) and send the same request again.
+    """
+
+    status = 503
+    slug = "service-unavailable"
+    title = "The service is not available for the moment"
+
+    def __init__(self, detail: str = "", *, retry_after: int = 1) -> None:
+        members = {"retry_after": retry_after}
+        super().__init__(detail, members=members, headers={"Retry-After": str(retry_after)})
+
+
+def catalogue() -> Iterator[type[Problem]]:
+    """Every kind of refusal, by status and slug."""
+    yield from sorted(Problem.__subclasses__(), key=lambda kind: (kind.status, kind.slug))
