@@ -1,0 +1,160 @@
+"""Who is calling: a bearer token checked locally (RFC 6750, RFC 7519, RFC 8725), and what DRF needs of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jwt
+from django.conf import settings
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+
+from orchestrator import jwks
+from orchestrator.actors import Actor, Identity, Kind, Origin, Role
+from orchestrator.claims import InvalidToken, path, short_text, words
+from orchestrator.problems import Forbidden
+
+ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
+"""What a signature may be made with: fixed here, never taken from the token."""
+
+MAX_TOKEN_BYTES = 8192
+LEEWAY_SECONDS = 30
+
+_REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
+_REFUSED_HEADERS = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "enc", "zip"})
+_REFUSED_TYPES = frozenset({"id", "refresh", "offline", "logout"})
+# An ID token's marks (OpenID Connect Core, section 2): it says who logged in, not what they may ask of us.
+_ID_TOKEN_CLAIMS = frozenset({"nonce", "at_hash", "c_hash", "s_hash"})
+_KTY = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
+_ROLE_NAMES = {**{role.value: role for role in Role}, "orchestrator": Role.OPERATOR}
+
+
+def verify(token: str, origin: Origin) -> Actor:
+    """
+    The actor that a token speaks for.
+
+    Raises InvalidToken, which says why for the log alone, or Forbidden for a caller without known role or tenant.
+    """
+    claims, issuer = verified_claims(token)
+    roles = frozenset(_ROLE_NAMES[name] for name in words(claims, settings.OIDC_ROLES_CLAIM) if name in _ROLE_NAMES)
+    identity, behalf = _who(claims, issuer)
+    if behalf is not None:
+        # An agent acts with a person's rights but cannot be the person: nobody's agent decides or operates.
+        roles -= {Role.APPROVER, Role.OPERATOR}
+    if not roles:
+        raise Forbidden("Your token names no role that this service knows.")
+    return Actor(
+        identity=identity,
+        tenant=_tenant(claims, issuer),
+        kind=_kind(claims, behalf),
+        origin=origin,
+        roles=roles,
+        agent_roles=frozenset(words(claims, settings.OIDC_AGENT_ROLES_CLAIM)),
+        on_behalf_of=behalf,
+    )
+
+
+def verified_claims(token: str) -> tuple[Mapping[str, Any], jwks.Issuer]:
+    """
+    The claims of an access token that an issuer we trust signed for us and that is valid now.
+
+    Raises InvalidToken.
+    """
+    if len(token.encode("utf-8", "replace")) > MAX_TOKEN_BYTES:
+        raise InvalidToken("oversized")
+    try:
+        header = jwt.get_unverified_header(token)
+        unverified = jwt.decode(token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        raise InvalidToken(f"malformed: {type(error).__name__}") from error
+    issuer = _issuer(unverified)
+    key = _key(header, issuer)
+    try:
+        claims = jwt.decode(
+            token,
+            key,
+            algorithms=[header["alg"]],
+            audience=issuer.audience,
+            issuer=issuer.name,
+            leeway=LEEWAY_SECONDS,
+            options={"require": _REQUIRED, "verify_iat": True, "verify_nbf": True, "strict_aud": False},
+        )
+    except (jwt.PyJWTError, ValueError, OverflowError) as error:
+        raise InvalidToken(f"{type(error).__name__}: {error}") from error
+    _insist_on_access_token(header, claims)
+    return claims, issuer
+
+
+def _issuer(unverified: Mapping[str, Any]) -> jwks.Issuer:
+    name = unverified.get("iss")
+    issuer = jwks.issuers().get(name) if isinstance(name, str) else None
+    if issuer is None:
+        raise InvalidToken("unknown issuer")
+    return issuer
+
+
+def _key(header: Mapping[str, Any], issuer: jwks.Issuer) -> Any:
+    """The issuer's key that the header names, if the key itself agrees to be used so. Raises InvalidToken."""
+    algorithm, kid = header.get("alg"), header.get("kid")
+    if algorithm not in ALGORITHMS:
+        raise InvalidToken("algorithm not allowed")
+    if refused := _REFUSED_HEADERS.intersection(header):
+        raise InvalidToken(f"header not allowed: {', '.join(sorted(refused))}")
+    key = issuer.key(kid) if isinstance(kid, str) else None
+    if key is None:
+        raise InvalidToken("unknown key id")
+    said = key._jwk_data
+    if said.get("kty") != _KTY[algorithm] or said.get("alg", algorithm) != algorithm or said.get("use", "sig") != "sig":
+        raise InvalidToken("the key is not for this algorithm")
+    return key.key
+
+
+def _insist_on_access_token(header: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
+    """ID tokens, refresh tokens and the like are signed by the same keys and are no way in. Raises InvalidToken."""
+    kind = str(header.get("typ", "JWT")).lower().removeprefix("application/")
+    if kind not in ("jwt", "at+jwt"):
+        raise InvalidToken("not an access token: typ of the header")
+    if str(claims.get("typ", "Bearer")).lower() in _REFUSED_TYPES:
+        raise InvalidToken("not an access token: typ of the payload")
+    if _ID_TOKEN_CLAIMS.intersection(claims):
+        raise InvalidToken("an ID token")
+
+
+def _who(claims: Mapping[str, Any], issuer: jwks.Issuer) -> tuple[Identity, Identity | None]:
+    """Who acts and for whom: with `act` (RFC 8693, section 4.1) the agent is the actor, the subject its principal."""
+    principal = Identity(issuer.name, short_text(claims, "sub"))
+    act = claims.get("act")
+    if act is None:
+        return principal, None
+    if not isinstance(act, Mapping):
+        raise InvalidToken("act is no object")
+    return Identity(short_text(act, "iss", issuer.name), short_text(act, "sub")), principal
+
+
+def _kind(claims: Mapping[str, Any], behalf: Identity | None) -> Kind:
+    if behalf is not None:
+        return Kind.AGENT
+    named = str(claims.get("preferred_username", "")).startswith("service-account-")
+    return Kind.SERVICE_ACCOUNT if named or claims.get("client_id") == claims["sub"] else Kind.PERSON
+
+
+def _tenant(claims: Mapping[str, Any], issuer: jwks.Issuer) -> str:
+    tenant = path(claims, settings.OIDC_TENANT_CLAIM)
+    if tenant is None:
+        tenant = issuer.fallback_tenant
+    known = isinstance(tenant, str) and 0 < len(tenant) <= 64 and tenant.isprintable()
+    if not known or (issuer.tenants is not None and tenant not in issuer.tenants):
+        raise Forbidden("Your token names no tenant that its issuer may speak for.")
+    return str(tenant)
+
+
+class CallerAuthentication(BaseAuthentication):
+    """Tells DRF whom the bearer middleware found. A session cookie is no way in."""
+
+    def authenticate(self, request: Request) -> tuple[Actor, None] | None:
+        """The caller, if there is one."""
+        caller: Actor | None = getattr(request._request, "caller", None)
+        return None if caller is None else (caller, None)
+
+    def authenticate_header(self, request: Request) -> str:
+        """What a 401 carries (RFC 9110, section 11.6.1)."""
+        return "Bearer"
