@@ -1,0 +1,60 @@
+"""The two roles of the database: the owner, who migrates, and the service, which owns nothing."""
+
+from urllib.parse import quote, urlencode
+
+from psycopg import Connection, sql
+from psycopg.conninfo import conninfo_to_dict
+
+OWNER = "orchestrator_owner"
+SERVICE = "orchestrator_service"
+
+SERVICE_SETTINGS = {
+    "statement_timeout": "10s",
+    "lock_timeout": "3s",
+    "idle_in_transaction_session_timeout": "15s",
+    "client_connection_check_interval": "1s",
+    "jit": "off",
+}
+"""What the promises rest on: no statement, lock or transaction of the service outlives a gunicorn worker's patience."""
+
+
+def make_roles(connection: Connection) -> None:
+    """Make both roles where they are missing and give the service its settings. Needs the right to make roles."""
+    for role in (OWNER, SERVICE):
+        make_role(connection, role)
+
+
+def make_role(connection: Connection, role: str) -> None:
+    """Make one role that may log in, if it is missing. The service's gets its settings either way."""
+    known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+    if known is None:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+    if role == SERVICE:
+        for name, value in SERVICE_SETTINGS.items():
+            change = sql.SQL("ALTER ROLE {} SET {} = {}")
+            connection.execute(change.format(sql.Identifier(role), sql.Identifier(name), sql.Literal(value)))
+
+
+def let_current_user_act_as(connection: Connection, role: str) -> None:
+    """Grant a role to whoever is connected, unless they are a superuser and need no grant."""
+    row = connection.execute("SELECT pg_has_role(current_user, %s, 'MEMBER')", [role]).fetchone()
+    if row is None or not row[0]:
+        connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
+
+
+def make_database(connection: Connection, name: str) -> None:
+    """Make the owner's database if it is missing; nobody but the two roles may connect or make temporary tables."""
+    known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+    database = sql.Identifier(name)
+    if known is None:
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(OWNER)))
+    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+    connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, sql.Identifier(SERVICE)))
+
+
+def acting_as(address: str, role: str) -> str:
+    """The same address, each connection of which takes on a role (and, as the service, its settings)."""
+    parts = conninfo_to_dict(address)
+    wanted = {"role": role, **(SERVICE_SETTINGS if role == SERVICE else {})}
+    options = " ".join([str(parts.get("options") or ""), *(f"-c {name}={value}" for name, value in wanted.items())])
+    return "postgresql:///?" + urlencode({**parts, "options": options.strip()}, quote_via=quote)
