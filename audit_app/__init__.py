@@ -1,0 +1,1 @@
+"""The memory: what happened, append-only. Does not know what it remembers."""

@@ -1,0 +1,81 @@
+"""AuditEvent: append-only, in its final shape from the first migration on."""
+
+from typing import ClassVar
+
+from django.db import models
+from uuid_utils.compat import uuid7
+
+from orchestrator.actors import Kind, Via
+
+
+class TransactionId(models.BigIntegerField):  # type: ignore[type-arg]  # not a generic class at run time
+    """PostgreSQL's 64-bit transaction id."""
+
+    def db_type(self, connection: object) -> str:
+        """The column's type."""
+        return "xid8"
+
+
+class CurrentTransactionId(models.Func):
+    """The id of the transaction that writes the row."""
+
+    function = "pg_current_xact_id"
+    output_field = TransactionId()
+
+
+class AuditEvent(models.Model):
+    """
+    One thing that happened.
+
+    An event of a row's chain has `seq`, the row's version after it, and `prev_hash`, the hash of the event before it
+    (32 zero bytes for the first). Refused attempts and events of other systems stand outside a chain: no `seq`.
+    `body` is the canonical text that `hash` was taken over; the columns beside it are there to be searched.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    event_type = models.CharField(max_length=50)
+    role = models.CharField(max_length=50, default="")
+    timestamp = models.DateTimeField()
+    trace_id = models.CharField(max_length=128, default="")
+    metadata = models.JSONField(default=dict)
+
+    subject_type = models.CharField(max_length=20, null=True)
+    subject_id = models.UUIDField(null=True)
+    seq = models.IntegerField(null=True)
+    from_status = models.CharField(max_length=20, null=True)
+    to_status = models.CharField(max_length=20, null=True)
+    body = models.TextField()
+    hash = models.BinaryField()
+    prev_hash = models.BinaryField(null=True)
+    tenant = models.CharField(max_length=64)
+    actor_issuer = models.CharField(max_length=255)
+    actor_subject = models.CharField(max_length=255)
+    actor_kind = models.CharField(max_length=20, choices=Kind.choices)
+    on_behalf_of_issuer = models.CharField(max_length=255, null=True)
+    on_behalf_of_subject = models.CharField(max_length=255, null=True)
+    via = models.CharField(max_length=10, choices=Via.choices)
+    reason = models.TextField(default="")
+    cause = models.UUIDField(null=True)
+    request_id = models.CharField(max_length=64, default="")
+    ip = models.GenericIPAddressField(null=True)
+    # Set by the database, so that they cannot be chosen by the writer: what the seals are ordered by.
+    xid = TransactionId(db_default=CurrentTransactionId(), editable=False)
+    era = models.IntegerField(db_default=1, editable=False)
+
+    class Meta:
+        """The names of the system this one replaces, and what makes a fork of a chain impossible."""
+
+        db_table = "audit_events"
+        indexes: ClassVar = [
+            models.Index(fields=["trace_id"], name="idx_audit_events_trace_id"),
+            models.Index(fields=["-timestamp"], name="idx_audit_events_timestamp"),
+            models.Index(fields=["event_type"], name="idx_audit_events_event_type"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["subject_type", "subject_id", "seq"], name="audit_events_chain"),
+            models.CheckConstraint(
+                name="audit_events_seq_needs_a_subject",
+                condition=models.Q(seq__isnull=True)
+                | models.Q(seq__gte=1, subject_type__isnull=False, subject_id__isnull=False, prev_hash__isnull=False),
+            ),
+        ]
