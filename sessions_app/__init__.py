@@ -1,0 +1,1 @@
+"""The work: sessions, tasks, approvals. The same three nouns in each layer."""

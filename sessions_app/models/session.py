@@ -1,0 +1,83 @@
+"""Session: an agent's piece of work, from opening to end."""
+
+from typing import ClassVar
+
+from django.db import models
+from django_fsm import FSMField, transition
+
+from sessions_app.models.recorded import Recorded
+from sessions_app.models.task import Task
+
+
+class SessionStatus(models.TextChoices):
+    """Where a session can be."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+class Session(Recorded):
+    """
+    An agent's piece of work.
+
+    pending ──activate──▶ active ──complete──▶ completed
+       │                    ├──────fail──────▶ failed
+       └──────expire────────┴─────expire─────▶ expired
+    """
+
+    NOUN = "session"
+    TOLD = ("task_id", "metadata", "expires_at")
+
+    role = models.CharField(max_length=50)
+    task = models.ForeignKey(Task, on_delete=models.DO_NOTHING, null=True, db_index=False, related_name="sessions")
+    status = FSMField(max_length=20, choices=SessionStatus.choices, default=SessionStatus.PENDING, protected=True)
+    metadata = models.JSONField(default=dict)
+    reason = models.TextField(null=True)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        """Table and index names of the system this one replaces."""
+
+        db_table = "sessions"
+        indexes: ClassVar = [
+            models.Index(fields=["task"], name="idx_sessions_task_id"),
+            models.Index(fields=["status"], name="idx_sessions_status"),
+            models.Index(fields=["-created_at"], name="idx_sessions_created_at"),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(name="sessions_status", condition=models.Q(status__in=SessionStatus.values)),
+            models.CheckConstraint(name="sessions_version", condition=models.Q(version__gte=1)),
+        ]
+
+    @transition(field=status, source=SessionStatus.PENDING, target=SessionStatus.ACTIVE)
+    def activate(self) -> None:
+        """The agent began."""
+
+    @transition(field=status, source=SessionStatus.ACTIVE, target=SessionStatus.COMPLETED)
+    def complete(self) -> None:
+        """The agent finished its work."""
+
+    @transition(field=status, source=SessionStatus.ACTIVE, target=SessionStatus.FAILED)
+    def fail(self) -> None:
+        """The agent gave up."""
+
+    @transition(field=status, source=[SessionStatus.PENDING, SessionStatus.ACTIVE], target=SessionStatus.EXPIRED)
+    def expire(self) -> None:
+        """Its time ran out, or somebody ended it for good."""
+
+    @property
+    def trail_role(self) -> str:
+        """The role it was opened as."""
+        return self.role
+
+    def is_overdue(self) -> bool:
+        """Whether its time had passed when the row was read, by the database's clock."""
+        return self.expires_at <= self.now
+
+    def allowed_transitions(self) -> tuple[str, ...]:
+        """The states it may move to: nothing but expiry once its time has passed."""
+        allowed = super().allowed_transitions()
+        return tuple(state for state in allowed if state == SessionStatus.EXPIRED) if self.is_overdue() else allowed

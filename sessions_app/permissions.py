@@ -1,0 +1,92 @@
+"""Who sees and does what. `visible()` and `find()` are the only ways to rows."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import TypeVar
+from uuid import UUID
+
+from django.db import models
+from django.db.models.expressions import RawSQL
+
+from orchestrator.actors import Actor, Role
+from orchestrator.problems import Forbidden, NotFound
+from sessions_app.models import Recorded, Session, Task
+
+Row = TypeVar("Row", bound=Recorded)
+Scope = tuple[str, list[object]]
+
+# What a role sees of each model beside what is its own, as SQL on the row and the values it takes. An auditor and an
+# operator see all of their tenant, and nobody sees past it: `_scope` says so once for every model.
+_SEEN: dict[type[Recorded], dict[Role, tuple[str, Callable[[Actor], list[object]]]]] = {
+    Session: {
+        Role.AGENT: ("role = ANY(%s)", lambda actor: [sorted(actor.agent_roles)]),
+        Role.APPROVER: ("role = ANY(%s)", lambda actor: [sorted(actor.agent_roles)]),
+    },
+    Task: {
+        Role.AGENT: ("to_role = ANY(%s)", lambda actor: [sorted(actor.agent_roles)]),
+    },
+}
+_OWN = "(created_by_issuer = %s AND created_by_subject = %s)"
+
+
+def visible(model: type[Row], actor: Actor) -> models.QuerySet[Row]:
+    """The rows of a model that this actor may see."""
+    sql, params = _scope(model, actor)
+    return model._default_manager.filter(RawSQL(sql, params, models.BooleanField()))  # noqa: S611  no input in it
+
+
+def find(model: type[Row], pk: UUID, actor: Actor) -> Row:
+    """
+    One row that this actor may see, with the database's clock beside it as `now`; one query.
+
+    Raises NotFound where there is none: unseen and missing look the same.
+    """
+    sql, params = _scope(model, actor)
+    for row in model._default_manager.raw(f"{_one(model)} AND {sql}", [pk, *params]):
+        return row
+    raise NotFound
+
+
+def hold(model: type[Row], pk: UUID, actor: Actor) -> Row | None:
+    """One row that this actor may see, or None; held `FOR KEY SHARE`, so that it cannot go before we point to it."""
+    sql, params = _scope(model, actor)
+    for row in model._default_manager.raw(f"{_one(model)} AND {sql} FOR KEY SHARE", [pk, *params]):
+        return row
+    return None
+
+
+@cache
+def _one(model: type[Recorded]) -> str:
+    return f'SELECT *, clock_timestamp() AS now FROM "{model._meta.db_table}" WHERE id = %s'
+
+
+def _scope(model: type[Recorded], actor: Actor) -> Scope:
+    """The condition that a row is within the actor's sight, as constant SQL. Both ways to rows come from it."""
+    if actor.has(Role.AUDITOR, Role.OPERATOR):
+        return "tenant = %s", [actor.tenant]
+    rules: list[str] = []
+    params: list[object] = [actor.tenant]
+    if actor.has(Role.AGENT):
+        rules.append(_OWN)
+        params += [actor.identity.issuer, actor.identity.subject]
+    for role, (sql, values) in _SEEN.get(model, {}).items():
+        if actor.has(role):
+            rules.append(sql)
+            params += values(actor)
+    return f"(tenant = %s AND ({' OR '.join(rules) or 'FALSE'}))", params
+
+
+def insist_may_open(actor: Actor, role: str) -> None:
+    """Agents open sessions for their own roles, operators for any. Raises Forbidden."""
+    if actor.has(Role.OPERATOR) or (actor.has(Role.AGENT) and role in actor.agent_roles):
+        return
+    raise Forbidden("You may open sessions for your own agent roles only.")
+
+
+def insist_may_move(actor: Actor, session: Session) -> None:
+    """Agents move the sessions of their roles and their own, operators all. Raises Forbidden."""
+    if actor.has(Role.OPERATOR):
+        return
+    if actor.has(Role.AGENT) and (session.role in actor.agent_roles or session.is_of(actor)):
+        return
+    raise Forbidden("You may see this session but not change it.")

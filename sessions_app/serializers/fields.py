@@ -1,0 +1,82 @@
+"""Fields that take JSON's types for what they are: DRF's own would read "5" as a number and 5 as a text."""
+
+import json
+from typing import Any
+
+from rest_framework import serializers
+
+MAX_DOCUMENT_BYTES = 64 * 1024
+MAX_TEXT = 4000
+
+
+class Text(serializers.CharField):
+    """A JSON string, kept as it came."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        """Refuse numbers and the like, and what is only white space where blank is not allowed."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        if not self.allow_blank and not data.strip():
+            self.fail("blank")
+        return super().to_internal_value(data)
+
+
+class Name(Text):
+    """A role or a kind: printable, without white space around it, since two that look alike must be alike."""
+
+    default_error_messages = {"unclean": "It must be printable and must not begin or end with white space."}  # noqa: RUF012
+
+    def to_internal_value(self, data: Any) -> str:
+        """Refuse what cannot be told apart by eye."""
+        name = super().to_internal_value(data)
+        if name != name.strip() or not name.isprintable():
+            self.fail("unclean")
+        return name
+
+
+class Whole(serializers.IntegerField):
+    """A JSON number without a fraction."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Refuse strings and booleans."""
+        if isinstance(data, bool) or not isinstance(data, int | float) or data != int(data):
+            self.fail("invalid")
+        return super().to_internal_value(int(data))
+
+
+class Document(serializers.DictField):
+    """A JSON object of at most 64 KiB, measured as compact UTF-8."""
+
+    default_error_messages = {"too_large": "It may have {limit} bytes, and has {size}."}  # noqa: RUF012
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """The object as it came: the strict parser has judged what is in it."""
+        if not isinstance(data, dict):
+            self.fail("not_a_dict", input_type=type(data).__name__)
+        size = len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode())
+        if size > MAX_DOCUMENT_BYTES:
+            self.fail("too_large", limit=MAX_DOCUMENT_BYTES, size=size)
+        return data
+
+
+class Id(serializers.UUIDField):
+    """A UUID in its usual form, in any case."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Refuse numbers, braces and the other forms that Python would take."""
+        if not isinstance(data, str) or len(data) != 36:
+            self.fail("invalid", value=data)
+        return super().to_internal_value(data)
+
+
+class Choice(serializers.ChoiceField):
+    """One of a few words, in any case."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Lower-cased before it is looked up."""
+        if not isinstance(data, str):
+            self.fail("invalid_choice", input=data)
+        return str(super().to_internal_value(data.lower()))

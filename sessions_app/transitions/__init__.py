@@ -1,0 +1,1 @@
+"""The only writer: lock, move, save, record."""

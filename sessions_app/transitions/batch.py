@@ -1,0 +1,71 @@
+"""How many rows change at once: one locking read, one UPDATE, one COPY of events."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from django.db import connection, models
+from django_fsm import TransitionNotAllowed
+
+from audit_app import trail
+from audit_app.trail import Action
+from orchestrator.actors import Actor
+from sessions_app.models import Recorded
+from sessions_app.transitions.change import illegal, insist_on_boundary
+from sessions_app.transitions.clock import ClockTimestamp
+from sessions_app.transitions.recording import advance, is_told, moved, snapshot
+
+Row = TypeVar("Row", bound=Recorded)
+
+
+@contextmanager
+def change_many(
+    rows: models.QuerySet[Row], action: Action, *, actor: Actor, reason: str = ""
+) -> Iterator[Sequence[Row]]:
+    """
+    Lock the rows of a query, let the block move them, save and record those that moved. In a write boundary only.
+
+    Rows that somebody else holds are skipped (`SKIP LOCKED`): two sweeps at once share the work instead of waiting for
+    each other, and PostgreSQL judges the query's condition again under the lock.
+
+    Raises IllegalTransition where django-fsm refuses a move.
+    """
+    insist_on_boundary()
+    query = rows.select_for_update(no_key=True, skip_locked=True, of=("self",)).annotate(now=ClockTimestamp())
+    batch = list(query)
+    before = [snapshot(row) for row in batch]
+    try:
+        yield batch
+    except TransitionNotAllowed as refusal:
+        raise illegal(refusal) from refusal
+    links, told, columns = [], [], set[str]()
+    for row, was in zip(batch, before, strict=True):
+        if is_told(row, names := moved(was, row)):
+            links.append(advance(row, action, was, names, actor=actor, reason=reason, cause=None))
+            told.append(row)
+            columns.update(moved(was, row))
+    if told:
+        _update(told, sorted(columns))
+        trail.record_many(links)
+
+
+def _update(rows: Sequence[Recorded], columns: Sequence[str]) -> None:
+    """One `UPDATE … FROM unnest(…)` for all rows: an array for the ids and one for each column."""
+    fields = {field.attname: field for field in rows[0]._meta.concrete_fields}
+    chosen = [fields["id"], *(fields[name] for name in columns)]
+    arrays = ", ".join(f"%s::{field.db_type(connection)}[]" for field in chosen)
+    sets = ", ".join(f'"{field.column}" = new."{field.column}"' for field in chosen[1:])
+    named = ", ".join(f'"{field.column}"' for field in chosen)
+    table = rows[0]._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f'UPDATE "{table}" AS old SET {sets} FROM unnest({arrays}) AS new({named}) WHERE old.id = new.id',
+            [list(_values(field, rows)) for field in chosen],
+        )
+
+
+def _values(field: "models.Field[Any, Any]", rows: Sequence[Recorded]) -> Iterable[Any]:
+    for row in rows:
+        value = getattr(row, field.attname)
+        # Bytes go as they are: Django's wrapper for them does not fit into an array.
+        yield value if isinstance(value, bytes) else field.get_db_prep_save(value, connection)

@@ -1,0 +1,102 @@
+"""How any one row changes: locked, moved, saved and recorded, in the write boundary that the caller opened."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cache
+from typing import TypeVar
+from uuid import UUID
+
+from django.db import connection
+from django_fsm import TransitionNotAllowed
+
+from audit_app import trail
+from audit_app.trail import Action
+from orchestrator.actors import Actor
+from orchestrator.problems import IllegalTransition, NotFound, PreconditionFailed
+from sessions_app.models import Recorded
+from sessions_app.transitions.recording import advance, begin, is_told, moved, snapshot
+
+Row = TypeVar("Row", bound=Recorded)
+
+
+def create(row: Row, action: Action, *, at: datetime, actor: Actor, reason: str = "", cause: UUID | None = None) -> Row:
+    """Insert a new row of the actor's with its first event; `at` is the database's time. In a write boundary only."""
+    insist_on_boundary()
+    row.tenant = actor.tenant
+    row.created_by_issuer, row.created_by_subject = actor.identity.issuer, actor.identity.subject
+    if actor.on_behalf_of is not None:
+        row.on_behalf_of_issuer, row.on_behalf_of_subject = actor.on_behalf_of.issuer, actor.on_behalf_of.subject
+    row.now = row.created_at = row.updated_at = at
+    link = begin(row, action, actor=actor, reason=reason, cause=cause)
+    row.save(force_insert=True)
+    trail.record(link)
+    return row
+
+
+def lock(row: Row, *, if_match: frozenset[int] | None = None) -> Row:
+    """
+    The row, read again under `FOR NO KEY UPDATE`, with the database's clock beside it as `now`.
+
+    The lock settles the race of two writers on one row: the second waits here and then judges what the first left.
+    Locks are always taken in one order: task, then approval, then session.
+
+    Raises NotFound if the row is gone, PreconditionFailed if `if_match` names other versions.
+    """
+    insist_on_boundary()
+    for fresh in type(row)._default_manager.raw(_locking_read(type(row)), [row.pk]):
+        if if_match is not None and fresh.version not in if_match:
+            raise PreconditionFailed(fresh.version)
+        return fresh
+    raise NotFound
+
+
+@cache
+def _locking_read(model: type[Recorded]) -> str:
+    return f'SELECT *, clock_timestamp() AS now FROM "{model._meta.db_table}" WHERE id = %s FOR NO KEY UPDATE'
+
+
+@contextmanager
+def change(row: Row, action: Action, *, actor: Actor, reason: str = "", cause: UUID | None = None) -> Iterator[Row]:
+    """
+    Lock the row, re-read it, let the block move it, save it, record it. Inside a write boundary only.
+
+    Raises NotFound if the row is gone, IllegalTransition where django-fsm refuses the move.
+    """
+    with changed(lock(row), action, actor=actor, reason=reason, cause=cause) as fresh:
+        yield fresh
+
+
+@contextmanager
+def changed(fresh: Row, action: Action, *, actor: Actor, reason: str = "", cause: UUID | None = None) -> Iterator[Row]:
+    """
+    What `change()` does once the row is locked, for a caller that had to look at the locked row first.
+
+    Where the block leaves everything as it was, nothing is saved and nothing recorded. A column that is not told
+    (see `Recorded.TOLD`) is saved only along with one that is.
+    """
+    insist_on_boundary()
+    before = snapshot(fresh)
+    try:
+        yield fresh
+    except TransitionNotAllowed as refusal:
+        raise illegal(refusal) from refusal
+    columns = moved(before, fresh)
+    if not is_told(fresh, columns):
+        return
+    link = advance(fresh, action, before, columns, actor=actor, reason=reason, cause=cause)
+    fresh.save(force_update=True, update_fields=moved(before, fresh))
+    trail.record(link)
+
+
+def illegal(refusal: TransitionNotAllowed) -> IllegalTransition:
+    """The problem that django-fsm's refusal amounts to. The row it refused to move is as it was."""
+    row = refusal.object
+    targets = {str(transition.target) for transition in refusal.method._django_fsm.transitions.values()}
+    return IllegalTransition(before=str(row.status), to=targets.pop(), allowed=row.allowed_transitions())
+
+
+def insist_on_boundary() -> None:
+    """Refuse to write outside a transaction. Raises RuntimeError."""
+    if not connection.in_atomic_block:
+        raise RuntimeError("A change of state outside boundary.write().")

@@ -1,0 +1,101 @@
+"""From a row that moved to the event that tells of it."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db import models
+
+from audit_app import trail
+from audit_app.trail import Action, Event, Link
+from orchestrator.actors import Actor
+from sessions_app.models import Recorded
+
+Snapshot = dict[str, Any]
+
+
+def snapshot(row: Recorded) -> Snapshot:
+    """
+    Every column as it is now, in a form that a later change cannot reach and that compares exactly.
+
+    JSON enters as text: in Python `1 == True`, in a document it is not.
+    """
+    return {field.attname: _frozen(field, getattr(row, field.attname)) for field in row._meta.concrete_fields}
+
+
+def _frozen(field: "models.Field[Any, Any]", value: Any) -> Any:
+    return json.dumps(value, sort_keys=True) if isinstance(field, models.JSONField) else value
+
+
+def moved(before: Snapshot, row: Recorded) -> list[str]:
+    """The columns that are not as they were, by name."""
+    return [name for name, value in snapshot(row).items() if value != before[name]]
+
+
+def is_told(row: Recorded, columns: Iterable[str]) -> bool:
+    """Whether a change of these columns is an event: the status, or what the model says is told."""
+    return any(name == "status" or name in row.TOLD for name in columns)
+
+
+def advance(
+    row: Recorded,
+    action: Action,
+    before: Snapshot,
+    columns: Iterable[str],
+    *,
+    actor: Actor,
+    reason: str,
+    cause: UUID | None,
+) -> Link:
+    """Take a locked, moved row to its next version, and return the event that leads there."""
+    event = Event(
+        action=action,
+        subject_type=row.NOUN,
+        subject_id=row.id,
+        seq=row.version + 1,
+        prev_hash=bytes(row.audit_head),
+        actor=actor,
+        at=row.now,
+        from_status=str(before["status"]),
+        to_status=str(row.status),
+        role=row.trail_role,
+        reason=reason,
+        changes=_told(row, columns),
+        cause=cause,
+    )
+    link = trail.link(event)
+    row.version, row.audit_head, row.updated_at = event.seq, link.hash, row.now
+    return link
+
+
+def begin(row: Recorded, action: Action, *, actor: Actor, reason: str, cause: UUID | None) -> Link:
+    """Give a new row its first version, and return the event that tells of it."""
+    event = Event(
+        action=action,
+        subject_type=row.NOUN,
+        subject_id=row.id,
+        seq=1,
+        prev_hash=trail.GENESIS,
+        actor=actor,
+        at=row.now,
+        to_status=str(row.status),
+        role=row.trail_role,
+        reason=reason,
+        changes=_told(row, row.TOLD),
+        cause=cause,
+    )
+    link = trail.link(event)
+    row.version, row.audit_head = 1, link.hash
+    return link
+
+
+def _told(row: Recorded, columns: Iterable[str]) -> dict[str, Any]:
+    """The new values of what is told, as JSON has them."""
+    return {name: _json(getattr(row, name)) for name in columns if name in row.TOLD}
+
+
+def _json(value: Any) -> Any:
+    if hasattr(value, "astimezone"):
+        return trail.instant(value)
+    return str(value) if isinstance(value, UUID) else value

@@ -1,0 +1,82 @@
+"""How sessions move."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from audit_app.trail import Action
+from orchestrator.actors import Actor
+from orchestrator.problems import IllegalTransition, SessionExpired
+from sessions_app.models import Session, Task
+from sessions_app.models.session import SessionStatus
+from sessions_app.transitions.change import changed, create, lock
+from sessions_app.transitions.clock import database_now
+
+MOVES: dict[str, tuple[Action, Callable[[Session], None]]] = {
+    SessionStatus.ACTIVE: (Action.SESSION_ACTIVATED, Session.activate),
+    SessionStatus.COMPLETED: (Action.SESSION_COMPLETED, Session.complete),
+    SessionStatus.FAILED: (Action.SESSION_FAILED, Session.fail),
+    SessionStatus.EXPIRED: (Action.SESSION_EXPIRED, Session.expire),
+}
+"""Each state a session can be moved to: the word for it and the move."""
+
+
+def open_session(
+    *, actor: Actor, role: str, task: Task | None, metadata: Mapping[str, Any], lasting: timedelta
+) -> Session:
+    """A new session, pending, that expires after `lasting`."""
+    at = database_now()
+    session = Session(role=role, task=task, metadata=dict(metadata), expires_at=at + lasting)
+    return create(session, Action.SESSION_CREATED, at=at, actor=actor)
+
+
+def amend(
+    session: Session,
+    *,
+    actor: Actor,
+    status: str | None = None,
+    fields: Mapping[str, Any] | None = None,
+    lasting: timedelta | None = None,
+    reason: str | None = None,
+    if_match: frozenset[int] | None = None,
+) -> Session:
+    """
+    Move a session, or change what it carries, or both as one change.
+
+    `fields` are new values by attribute (`task_id`, `metadata`); `lasting` sets the expiry anew, counted from now.
+    The state it already has is no move. What changes nothing leaves no event.
+
+    Raises SessionExpired past its time for anything but expiry, IllegalTransition for an illegal move and for any
+    write to a terminal session, PreconditionFailed if `if_match` names other versions.
+    """
+    fresh = lock(session, if_match=if_match)
+    _insist_on_open(fresh, status, changes=bool(fields) or lasting is not None)
+    moving = status is not None and status != fresh.status
+    action, move = _move(fresh, str(status)) if moving else (Action.SESSION_CHANGED, None)
+    with changed(fresh, action, actor=actor, reason=reason or "") as amended:
+        for name, value in (fields or {}).items():
+            setattr(amended, name, value)
+        if lasting is not None:
+            amended.expires_at = amended.now + lasting
+        if move is not None:
+            move(amended)
+            amended.reason = reason
+    return fresh
+
+
+def _insist_on_open(session: Session, status: str | None, *, changes: bool) -> None:
+    """Past its time nothing is legal but expiry; in a terminal state nothing is."""
+    expiring = status == SessionStatus.EXPIRED and not changes and not session.is_terminal
+    if session.is_overdue() and not expiring:
+        raise SessionExpired(
+            f"It expired at {session.expires_at.isoformat()}.",
+            members={"from": str(session.status), "to": status, "allowed": list(session.allowed_transitions())},
+        )
+    if session.is_terminal:
+        raise IllegalTransition(before=str(session.status), to=status, allowed=())
+
+
+def _move(session: Session, status: str) -> tuple[Action, Callable[[Session], None]]:
+    if status not in MOVES:
+        raise IllegalTransition(before=str(session.status), to=status, allowed=session.allowed_transitions())
+    return MOVES[status]

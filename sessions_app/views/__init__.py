@@ -1,0 +1,1 @@
+"""Which body, which row, which transition, which shape."""
