@@ -1,0 +1,21 @@
+"""gunicorn: the only place that knows ports, workers and threads."""
+
+import os
+
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8088')}"
+wsgi_app = "orchestrator.wsgi:application"
+worker_class = "gthread"
+# Few threads a worker answer faster than many: the interpreter lock changes hands at each query.
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+threads = 2
+# Longer than every timeout of the database's, so that a slow statement ends as an answer and not as a killed worker.
+timeout = 30
+graceful_timeout = 5
+keepalive = 5
+# A token may have 8 KiB; gunicorn's own limit is just below that.
+limit_request_field_size = 16380
+control_socket_disable = True
+# The service logs each request itself, with its id and without its query.
+accesslog = None
+errorlog = "-"
+loglevel = "warning"

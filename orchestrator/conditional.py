@@ -1,0 +1,49 @@
+"""Conditional requests (RFC 9110, section 13): a row's version is its entity tag."""
+
+import re
+from collections.abc import Iterator
+
+from django.http import HttpRequest
+
+from orchestrator.problems import InvalidRequest
+
+_TAG = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')
+
+
+def etag(version: int) -> str:
+    """A version as a strong entity tag."""
+    return f'"{version}"'
+
+
+def if_match(request: HttpRequest) -> frozenset[int] | None:
+    """
+    The versions that `If-Match` would have; None where any will do (`*`, or no such header).
+
+    Comparison is strong: a weak tag matches nothing. Raises InvalidRequest where the header is malformed.
+    """
+    header = request.headers.get("If-Match")
+    if header is None or header.strip() == "*":
+        return None
+    return frozenset(int(tag) for weak, tag in _tags("If-Match", header) if not weak and _is_version(tag))
+
+
+def matches_none(request: HttpRequest, version: int) -> bool:
+    """Whether `If-None-Match` names this version, so that a GET may be answered 304. Comparison is weak."""
+    header = request.headers.get("If-None-Match")
+    if header is None:
+        return False
+    return header.strip() == "*" or any(tag == str(version) for _, tag in _tags("If-None-Match", header))
+
+
+def _is_version(tag: str) -> bool:
+    return tag.isascii() and tag.isdigit() and len(tag) < 10
+
+
+def _tags(name: str, header: str) -> Iterator[tuple[bool, str]]:
+    place = 0
+    while place < len(header):
+        found = _TAG.match(header, place)
+        if found is None:
+            raise InvalidRequest([(name, 'It must be "<version>", in quotes, or *.')])
+        yield bool(found[1]), found[2]
+        place = found.end()

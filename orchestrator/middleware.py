@@ -1,0 +1,161 @@
+"""One job each, true of every request."""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from orchestrator import parsing
+from orchestrator.actors import Actor, Origin, Via
+from orchestrator.auth import verify
+from orchestrator.claims import InvalidToken
+from orchestrator.problem_responses import response
+from orchestrator.problems import BodyTooLarge, Problem, Unauthenticated, UnsupportedMediaType
+
+Handler = Callable[[HttpRequest], HttpResponse]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_TRACE_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_JSON = ("application/json",)
+_MERGE_PATCH = ("application/json", "application/merge-patch+json")
+
+access = logging.getLogger("orchestrator.access")
+log = logging.getLogger("orchestrator.auth")
+
+
+class Call(HttpRequest):
+    """A request as the middleware leaves it, for the type checker: what each of them adds."""
+
+    request_id: str
+    trace_id: str
+    caller: Actor | None
+    json: object
+
+
+class Middleware:
+    """What Django asks of one."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+
+class RequestId(Middleware):
+    """Names the request and its trace, and logs the answer, once, without query or headers."""
+
+    def __call__(self, request: Call) -> HttpResponse:
+        """Take `X-Request-Id` where it is well formed, else mint one; the same for the trace."""
+        started = time.monotonic()
+        given = request.headers.get("X-Request-Id", "")
+        request.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        request.trace_id = trace_id(request)
+        answer = self.get_response(request)
+        answer["X-Request-Id"] = request.request_id
+        if not answer.streaming:
+            answer["Content-Length"] = str(len(answer.content))
+        access.info(
+            "request",
+            extra={
+                "request_id": request.request_id,
+                "trace_id": request.trace_id,
+                "method": request.method,
+                "path": request.path,
+                "status": answer.status_code,
+                "milliseconds": round((time.monotonic() - started) * 1000, 1),
+            },
+        )
+        return answer
+
+
+def trace_id(request: HttpRequest) -> str:
+    """`X-Trace-Id`, or the trace of a `traceparent` (W3C Trace Context, section 3.2), or a new one."""
+    if _TRACE_ID.fullmatch(given := request.headers.get("X-Trace-Id", "")):
+        return given
+    if parent := _TRACEPARENT.fullmatch(request.headers.get("traceparent", "")):
+        return parent[1]
+    return secrets.token_hex(16)
+
+
+class SafeHeaders(Middleware):
+    """What keeps a browser from making more of an answer than it is."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Add them where the view has set none of its own."""
+        answer = self.get_response(request)
+        answer.headers.setdefault("X-Content-Type-Options", "nosniff")
+        answer.headers.setdefault("X-Frame-Options", "DENY")
+        answer.headers.setdefault("Referrer-Policy", "no-referrer")
+        answer.headers.setdefault("Cache-Control", "no-store")
+        answer.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+        return answer
+
+
+class BodyLimit(Middleware):
+    """Refuses a body by its length, before anything reads it."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """413 above MAX_BODY_BYTES."""
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if length.isascii() and length.isdigit() and int(length[:20]) > settings.MAX_BODY_BYTES:
+            return response(BodyTooLarge(settings.MAX_BODY_BYTES), request)
+        return self.get_response(request)
+
+
+def is_public(path: str) -> bool:
+    """Whether a path is in PUBLIC_PATHS."""
+    return any(
+        path.startswith(public[:-1]) if public.endswith("*") else path == public for public in settings.PUBLIC_PATHS
+    )
+
+
+class Bearer(Middleware):
+    """Who is calling. Sets `request.caller`, never `request.user`: the admin's cookie must not become a credential."""
+
+    def __call__(self, request: Call) -> HttpResponse:
+        """401 without a valid token on all but the public paths, 403 without a known role or tenant."""
+        request.caller = None
+        if is_public(request.path):
+            return self.get_response(request)
+        try:
+            request.caller = self._caller(request)
+        except InvalidToken as error:
+            log.info("token refused", extra={"request_id": request.request_id, "why": str(error)})
+            return response(Unauthenticated(), request)
+        except Problem as problem:
+            return response(problem, request)
+        return self.get_response(request)
+
+    def _caller(self, request: Call) -> Actor:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise InvalidToken("no bearer token")
+        ip = request.META.get("REMOTE_ADDR") or None
+        return verify(token.strip(), Origin(Via.API, request.request_id, request.trace_id, ip))
+
+
+class StrictJson(Middleware):
+    """Parses each body once, strictly, into `request.json`. An empty one is `{}`."""
+
+    def __call__(self, request: Call) -> HttpResponse:
+        """415 for another media type, 400 for what is not JSON."""
+        request.json = {}
+        if is_public(request.path):
+            return self.get_response(request)
+        try:
+            body = request.body
+            if body:
+                self._insist_on_json(request)
+                request.json = parsing.parse(body)
+        except Problem as problem:
+            return response(problem, request)
+        return self.get_response(request)
+
+    def _insist_on_json(self, request: HttpRequest) -> None:
+        allowed = _MERGE_PATCH if request.method == "PATCH" else _JSON
+        charset = (request.content_params or {}).get("charset", "utf-8").strip('"').lower()
+        if request.content_type not in allowed or charset not in ("utf-8", "utf8"):
+            raise UnsupportedMediaType(f"Send {' or '.join(allowed)}, in UTF-8.")

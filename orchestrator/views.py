@@ -1,0 +1,88 @@
+"""What every view of the API shares: a write runs in the boundary, a single row carries its version."""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+from rest_framework.views import APIView
+from rest_framework.viewsets import ViewSetMixin
+
+from orchestrator import boundary, conditional
+from orchestrator.actors import Actor
+from orchestrator.problems import InvalidRequest
+
+_READS = ("GET", "HEAD", "OPTIONS")
+_UUID_LENGTH = 36
+
+
+class ApiView(APIView):
+    """DRF's view, but for its dispatch: what writes runs inside boundary.write(), from its first line to its answer."""
+
+    request: Request
+    query_parameters: ClassVar[frozenset[str]] = frozenset()
+    """The query parameters it knows. Any other is a 400."""
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        """As DRF's, with the boundary around the handler."""
+        self.args, self.kwargs = args, kwargs
+        self.headers = self.default_response_headers
+        self.request = drf_request = self.initialize_request(request, *args, **kwargs)
+        try:
+            self.initial(drf_request, *args, **kwargs)
+            answer = self._handle(drf_request, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001  handle_exception raises again what is no problem
+            answer = self.handle_exception(error)
+        self.response = self.finalize_response(drf_request, answer, *args, **kwargs)
+        return self.response
+
+    def _handle(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        method = str(request.method)
+        known = method.lower() in self.http_method_names
+        handler = getattr(self, method.lower(), self.http_method_not_allowed) if known else self.http_method_not_allowed
+        if handler != self.http_method_not_allowed:
+            self._insist_on_known_parameters(request)
+        if method in _READS:
+            return handler(request, *args, **kwargs)
+        return boundary.write(lambda: handler(request, *args, **kwargs))
+
+    def _insist_on_known_parameters(self, request: Request) -> None:
+        unknown = [name for name in request.query_params if name not in self.query_parameters]
+        if unknown:
+            raise InvalidRequest([(name, "There is no such query parameter here.") for name in unknown])
+
+
+class ApiViewSet(ViewSetMixin, ApiView):
+    """A noun of the API."""
+
+    @property
+    def actor(self) -> Actor:
+        """Who is calling."""
+        caller = self.request.user
+        assert isinstance(caller, Actor)
+        return caller
+
+
+def read_body(serializer: type[Serializer[Any]], request: Request) -> dict[str, Any]:
+    """The body as a serializer knows it; fields it does not know are ignored. Raises DRF's ValidationError."""
+    checked = serializer(data=request.data)
+    checked.is_valid(raise_exception=True)
+    return dict(checked.validated_data)
+
+
+def read_id(text: str) -> UUID:
+    """An id from a path: a UUID in its usual form, in any case. Raises InvalidRequest."""
+    try:
+        if len(text) == _UUID_LENGTH:
+            return UUID(text)
+    except ValueError:
+        pass
+    raise InvalidRequest([("id", "It must be a UUID.")])
+
+
+def one(shape: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """The answer that carries one row: its version is its ETag."""
+    told = {"ETag": conditional.etag(shape["version"]), "Cache-Control": "private, no-cache"}
+    return Response(shape, status=status, headers={**told, **(headers or {})})

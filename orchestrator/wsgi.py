@@ -1,0 +1,32 @@
+"""The WSGI application that gunicorn serves."""
+
+import io
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator.settings")
+
+
+class MeasuredBodies:
+    """
+    Gives a body that came in chunks a length: without one, Django would take it for empty.
+
+    A chunked body is read up to one byte more than MAX_BODY_BYTES, which is enough for it to be refused.
+    """
+
+    def __init__(self, inner: Callable[..., Iterable[bytes]]) -> None:
+        self.inner = inner
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Serve one request."""
+        if not environ.get("CONTENT_LENGTH") and environ.get("wsgi.input_terminated"):
+            body = environ["wsgi.input"].read(settings.MAX_BODY_BYTES + 1)
+            environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+        return self.inner(environ, start_response)
+
+
+application = MeasuredBodies(get_wsgi_application())
