@@ -1,0 +1,49 @@
+"""The test database: made and migrated by the owner, used by the service."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connections
+from psycopg.conninfo import conninfo_to_dict
+
+from orchestrator import roles
+from tests.api import Api, token
+
+
+def _act_as(role: str) -> None:
+    """Let Django's connection take on a role, from its next connect on."""
+    connections["default"].close()
+    acting = conninfo_to_dict(roles.acting_as(os.environ["TEST_DATABASE_URL"], role))
+    connections["default"].settings_dict["OPTIONS"]["options"] = acting["options"]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Connect as the owner for as long as the database is made."""
+    _act_as(roles.OWNER)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """From here on everything runs as the service, as it does in production."""
+    with django_db_blocker.unblock():
+        connections["default"].cursor().execute(
+            f"GRANT CONNECT ON DATABASE {connections['default'].settings_dict['NAME']} TO {roles.SERVICE}"
+        )
+        _act_as(roles.SERVICE)
+    yield
+    _act_as(roles.OWNER)
+
+
+@pytest.fixture
+def agent() -> Api:
+    """An agent of the role finance."""
+    return Api(token("alice"))
+
+
+@pytest.fixture
+def operator() -> Api:
+    """An operator."""
+    return Api(token("olga", roles="operator", agent_roles=""))

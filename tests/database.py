@@ -1,0 +1,32 @@
+"""Connections to the test database as somebody else than the service."""
+
+import os
+from typing import Any
+
+import psycopg
+from django.db import connection
+from psycopg.conninfo import make_conninfo
+
+from orchestrator import roles
+
+
+def address(role: str | None = None) -> str:
+    """The test database of this worker, as a role; as a superuser where none is named."""
+    server = os.environ["TEST_DATABASE_URL"]
+    acting = roles.acting_as(server, role) if role else server
+    return make_conninfo(acting, dbname=connection.settings_dict["NAME"])
+
+
+def owner_connection() -> psycopg.Connection[Any]:
+    """As the owner of the tables."""
+    return psycopg.connect(address(roles.OWNER), autocommit=True)
+
+
+def service_connection() -> psycopg.Connection[Any]:
+    """As the service, beside Django's own connection."""
+    return psycopg.connect(address(roles.SERVICE), autocommit=True)
+
+
+def superuser_connection() -> psycopg.Connection[Any]:
+    """As somebody who may do anything."""
+    return psycopg.connect(address(), autocommit=True)

@@ -1,0 +1,13 @@
+"""Settings of the tests: those of the service, on a database server that the tests have to themselves."""
+
+import os
+
+os.environ.setdefault("SECRET_KEY", "only for tests")
+# tests.postgres sets TEST_DATABASE_URL before this is read; mypy and makemigrations need no server.
+os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "postgresql:///orchestrator?host=/nowhere")
+os.environ.setdefault("LOG_LEVEL", "warning")
+
+from orchestrator.settings import *  # noqa: F403
+from orchestrator.settings import INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.flush"]
