@@ -24,8 +24,7 @@ class CurrentTransactionId(models.Func):
 
 
 class AuditEvent(models.Model):
-    """
-    One thing that happened.
+    """One thing that happened.
 
     An event of a row's chain has `seq`, the row's version after it, and `prev_hash`, the hash of the event before it
     (32 zero bytes for the first). Refused attempts and events of other systems stand outside a chain: no `seq`.

@@ -29,8 +29,7 @@ _ROLE_NAMES = {**{role.value: role for role in Role}, "orchestrator": Role.OPERA
 
 
 def verify(token: str, origin: Origin) -> Actor:
-    """
-    The actor that a token speaks for.
+    """The actor that a token speaks for.
 
     Raises InvalidToken, which says why for the log alone, or Forbidden for a caller without known role or tenant.
     """
@@ -54,8 +53,7 @@ def verify(token: str, origin: Origin) -> Actor:
 
 
 def verified_claims(token: str) -> tuple[Mapping[str, Any], jwks.Issuer]:
-    """
-    The claims of an access token that an issuer we trust signed for us and that is valid now.
+    """The claims of an access token that an issuer we trust signed for us and that is valid now.
 
     Raises InvalidToken.
     """

@@ -11,13 +11,14 @@ from orchestrator.problems import Problem, ServiceUnavailable
 T = TypeVar("T")
 
 _TIMES = 3
+# The database cannot serve now: the session was ended for idling in a transaction, or migrations are not applied yet.
+_AWAY = {"25P03", "42P01"}
 # Another transaction won: the same work, done again from its first line, may well succeed.
 _REPEATABLE = {"40001", "40P01"}
 
 
 def write(work: Callable[[], T]) -> T:
-    """
-    Run `work` in one durable transaction and commit it.
+    """Run `work` in one durable transaction and commit it.
 
     A Problem or an error rolls everything back; what a Problem asked for `afterwards` then runs in a transaction of
     its own. Serialization failures and deadlocks (SQLSTATE 40001, 40P01) repeat the whole block, twice at most, so
@@ -57,13 +58,11 @@ def sqlstate(error: BaseException) -> str | None:
 
 
 def is_away(error: BaseException) -> bool:
-    """
-    Whether an error means that the database is away, out of room or out of time, rather than asked wrongly.
+    """Whether an error means that the database is away, out of room or out of time, rather than asked wrongly.
 
     psycopg's OperationalError covers lost and refused connections, shutdown, lock and statement timeouts, a full disk
-    and too many connections. A session ended for idling in a transaction (25P03) arrives as an InternalError, and
-    whatever came after the connection was lost is a consequence of that.
+    and too many connections. Whatever came after the connection was lost is a consequence of that.
     """
-    if isinstance(error, OperationalError | InterfaceError) or sqlstate(error) == "25P03":
+    if isinstance(error, OperationalError | InterfaceError) or sqlstate(error) in _AWAY:
         return True
     return isinstance(error, DatabaseError) and connection.connection is not None and connection.connection.closed

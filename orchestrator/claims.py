@@ -11,8 +11,7 @@ class InvalidToken(Exception):  # noqa: N818  the caller's doing, not an error o
 
 
 def path(claims: Mapping[str, Any], dotted: str) -> Any:
-    """
-    The value at a dotted path such as `realm_access.roles`, or None.
+    """The value at a dotted path such as `realm_access.roles`, or None.
 
     A claim whose own name has dots in it (a URL, say) is found under its whole name.
     """

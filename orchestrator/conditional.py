@@ -16,8 +16,7 @@ def etag(version: int) -> str:
 
 
 def if_match(request: HttpRequest) -> frozenset[int] | None:
-    """
-    The versions that `If-Match` would have; None where any will do (`*`, or no such header).
+    """The versions that `If-Match` would have; None where any will do (`*`, or no such header).
 
     Comparison is strong: a weak tag matches nothing. Raises InvalidRequest where the header is malformed.
     """

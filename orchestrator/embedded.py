@@ -1,5 +1,4 @@
-"""
-PostgreSQL from a wheel, for `make run` and `make test`: a server in a folder, on a socket that is its user's alone.
+"""PostgreSQL from a wheel, for `make run` and `make test`: a server in a folder, on a socket that is its user's alone.
 
 The wheel brings the programs; the life of the server is looked after here, because it must survive what a newcomer's
 machine does to it: a first start that was cut short, a process id that another program has now, kill -9 of either side.

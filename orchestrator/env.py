@@ -13,8 +13,7 @@ _OFF = {"0", "false", "no", "off"}
 
 
 def text(name: str, default: str | None = None) -> str:
-    """
-    The variable as it stands, stripped. Without a default it must be set.
+    """The variable as it stands, stripped. Without a default it must be set.
 
     Raises ImproperlyConfigured, as every reader here does.
     """

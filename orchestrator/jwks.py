@@ -12,8 +12,7 @@ from orchestrator import local_key
 
 @dataclass(frozen=True)
 class Issuer:
-    """
-    Somebody whose tokens are taken: name and audience are matched exactly, keys found by id.
+    """Somebody whose tokens are taken: name and audience are matched exactly, keys found by id.
 
     `tenants` are those it may assert; None is any. `fallback_tenant` stands where a token names none.
     """

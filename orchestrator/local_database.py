@@ -47,8 +47,8 @@ def _locked(file: IO[str]) -> bool:
 
 
 @contextmanager
-def database(var: Path) -> Iterator[tuple[str, str]]:
-    """The addresses of the owner and of the service: of DATABASE_URL if it is set, else of our own server."""
+def database(var: Path) -> Iterator[str]:
+    """The service's address of a migrated database: of DATABASE_URL if it is set, else of our own server."""
     given = os.environ.get("DATABASE_URL")
     if given:
         yield given_database(given)
@@ -64,40 +64,53 @@ def database(var: Path) -> Iterator[tuple[str, str]]:
             server.stop()
 
 
-def own_database(server: Server, var: Path) -> tuple[str, str]:
+def own_database(server: Server, var: Path) -> str:
     """Roles and database on our own server. manage.py finds the service's address in `var/database_url`."""
     with psycopg.connect(server.address("postgres"), autocommit=True) as connection:
         roles.make_roles(connection)
         roles.make_database(connection, DATABASE)
     service = server.address(DATABASE, roles.SERVICE)
     make_secret(var / "database_url", service, anew=True)
-    return server.address(DATABASE, roles.OWNER), service
+    migrate(server.address(DATABASE, roles.OWNER))
+    return service
 
 
-def given_database(service: str) -> tuple[str, str]:
+def given_database(given: str) -> str:
+    """A database that is there already. Where it is away, the service starts all the same, and this follows.
+
+    With DATABASE_OWNER_URL set, DATABASE_URL is the service's. Else it is the owner's, and the service connects with
+    the owner's address but acts as its own role.
     """
-    With DATABASE_OWNER_URL set, both addresses as given. Else DATABASE_URL is the owner's, who makes the service's
-    role if it is missing, and the service connects with the owner's address but acts as that role.
+    owner = os.environ.setdefault("DATABASE_OWNER_URL", given)
+    if not prepare(owner):
+        print("The database is away: starting without it. /readyz tells when it is there.", file=sys.stderr)
+        subprocess.Popen([sys.executable, "-m", "orchestrator.local_database"], cwd=HERE)
+    return roles.acting_as(given, roles.SERVICE) if owner == given else given
+
+
+def prepare(owner: str) -> bool:
+    """Make the service's role where it is missing, and migrate. False where the database is away.
+
+    Raises CannotRun where the owner may not do that.
     """
-    owner = os.environ.get("DATABASE_OWNER_URL")
-    if owner:
-        return owner, service
     try:
-        with psycopg.connect(service, autocommit=True, connect_timeout=3) as connection:
+        with psycopg.connect(owner, autocommit=True, connect_timeout=3) as connection:
             roles.make_role(connection, roles.SERVICE)
             roles.let_current_user_act_as(connection, roles.SERVICE)
     except psycopg.errors.InsufficientPrivilege as error:
         raise CannotRun(
-            f"the role of DATABASE_URL may not make the role {roles.SERVICE}. As a superuser of that database:\n"
-            f"  CREATE ROLE {roles.SERVICE}; GRANT {roles.SERVICE} TO <the role of DATABASE_URL>;"
+            f"the owner's role may neither make nor take on the role {roles.SERVICE}. As a superuser there:\n"
+            f"  CREATE ROLE {roles.SERVICE} LOGIN; GRANT {roles.SERVICE} TO <the owner's role>;"
         ) from error
     except psycopg.OperationalError as error:
-        print(f"The database of DATABASE_URL is away ({error}): starting without it.", file=sys.stderr)
-    return service, roles.acting_as(service, roles.SERVICE)
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return False
+    migrate(owner)
+    return True
 
 
 def migrate(owner: str) -> None:
-    """Apply migrations as the owner. Where the database is away the service starts all the same, and says so."""
+    """Apply migrations as the owner. Raises CannotRun where they fail."""
     done = subprocess.run(
         [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
         cwd=HERE,
@@ -106,11 +119,15 @@ def migrate(owner: str) -> None:
         text=True,
         check=False,
     )
-    if done.returncode == 0:
-        return
-    if "OperationalError" not in done.stderr:
+    if done.returncode != 0:
         raise CannotRun(f"migrating failed:\n{done.stderr}")
-    print("Migrations were not applied: the database is away. `/readyz` tells when it is ready.", file=sys.stderr)
+
+
+def prepare_once_it_is_there() -> None:
+    """Try until the database is back, for as long as the service lives that started this."""
+    parent = os.getppid()
+    while os.getppid() == parent and not prepare(os.environ["DATABASE_OWNER_URL"]):
+        time.sleep(1)
 
 
 def make_secret(path: Path, text: str, *, anew: bool = False) -> None:
@@ -120,3 +137,7 @@ def make_secret(path: Path, text: str, *, anew: bool = False) -> None:
             path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
             file.write(text)
+
+
+if __name__ == "__main__":
+    prepare_once_it_is_there()

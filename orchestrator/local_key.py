@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 
 def load_or_make(path: Path) -> Ed25519PrivateKey:
-    """
-    The key in the file, which is made, readable by its owner alone, if it is not there.
+    """The key in the file, which is made, readable by its owner alone, if it is not there.
 
     Raises OSError where the file cannot be read, ValueError where it holds something else.
     """

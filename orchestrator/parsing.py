@@ -19,8 +19,7 @@ _LONGEST_INT = len(str(MAX_INT)) + 1
 
 
 def parse(body: bytes) -> Any:
-    """
-    JSON text (RFC 8259) as Python values: what two readers could understand differently is refused (RFC 7493).
+    """JSON text (RFC 8259) as Python values: what two readers could understand differently is refused (RFC 7493).
 
     Raises InvalidJson.
     """

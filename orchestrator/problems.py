@@ -5,8 +5,7 @@ from typing import ClassVar
 
 
 class Problem(Exception):  # noqa: N818  a refusal is not an error of ours
-    """
-    A request that is refused, complete when raised: nothing is looked up after it.
+    """A request that is refused, complete when raised: nothing is looked up after it.
 
     `detail` says what was wrong this time; `members` are the extra members of the problem document;
     `headers` go on the answer; `afterwards` runs in a transaction of its own once the refused one is rolled back.
@@ -32,8 +31,7 @@ class Problem(Exception):  # noqa: N818  a refusal is not an error of ours
 
 
 class InvalidRequest(Problem):
-    """
-    The request is understood but something in it is missing, of the wrong kind, too long or not known.
+    """The request is understood but something in it is missing, of the wrong kind, too long or not known.
 
     `errors` names each field (or query parameter) and says what is wrong with it. Nothing was done; mend the request
     and send it again.
@@ -49,8 +47,7 @@ class InvalidRequest(Problem):
 
 
 class InvalidJson(Problem):
-    """
-    The body is not JSON as RFC 8259 has it, or is JSON that two readers could understand differently.
+    """The body is not JSON as RFC 8259 has it, or is JSON that two readers could understand differently.
 
     Bodies are UTF-8 without a byte order mark. Refused are: duplicate keys, NUL characters, lone surrogates, NaN and
     Infinity, whole numbers beyond ±2^53, more than 32 levels, more than 10,000 values.
@@ -70,8 +67,7 @@ class BadRequest(Problem):
 
 
 class Unauthenticated(Problem):
-    """
-    No valid bearer token came with the request. The log says why; the answer does not.
+    """No valid bearer token came with the request. The log says why; the answer does not.
 
     Send `Authorization: Bearer <token>` with a token that has not expired and was issued for this service.
     """
@@ -85,8 +81,7 @@ class Unauthenticated(Problem):
 
 
 class Forbidden(Problem):
-    """
-    You are known, but this is not yours to do. A token without a known role or tenant may do nothing.
+    """You are known, but this is not yours to do. A token without a known role or tenant may do nothing.
 
     Repeating the request will not help; ask for the role that `detail` names.
     """
@@ -113,8 +108,7 @@ class MethodNotAllowed(Problem):
 
 
 class IllegalTransition(Problem):
-    """
-    The current state does not allow that move.
+    """The current state does not allow that move.
 
     `from` is the state as it is, `to` the one asked for, `allowed` what is possible now. Terminal states are final:
     nothing leaves them. Nothing was changed.
@@ -130,8 +124,7 @@ class IllegalTransition(Problem):
 
 
 class SessionExpired(Problem):
-    """
-    The session is past `expires_at`. Nothing but expiry is legal, whether or not the sweep has come by.
+    """The session is past `expires_at`. Nothing but expiry is legal, whether or not the sweep has come by.
 
     Open a new session to go on.
     """
@@ -142,8 +135,7 @@ class SessionExpired(Problem):
 
 
 class PreconditionFailed(Problem):
-    """
-    The row has moved on since you read it: `If-Match` names another version than `current_version`.
+    """The row has moved on since you read it: `If-Match` names another version than `current_version`.
 
     Read it again, decide again, and send the new version.
     """
@@ -185,8 +177,7 @@ class InternalError(Problem):
 
 
 class ServiceUnavailable(Problem):
-    """
-    Something the service stands on, most often its database, is away or busy for the moment.
+    """Something the service stands on, most often its database, is away or busy for the moment.
 
     Wait as long as `Retry-After` says (`retry_after`, in seconds) and send the same request again.
     """

@@ -20,19 +20,18 @@ SERVICE_SETTINGS = {
 
 def make_roles(connection: Connection) -> None:
     """Make both roles where they are missing and give the service its settings. Needs the right to make roles."""
-    for role in (OWNER, SERVICE):
-        make_role(connection, role)
+    make_role(connection, OWNER)
+    make_role(connection, SERVICE)
+    for name, value in SERVICE_SETTINGS.items():
+        change = sql.SQL("ALTER ROLE {} SET {} = {}")
+        connection.execute(change.format(sql.Identifier(SERVICE), sql.Identifier(name), sql.Literal(value)))
 
 
 def make_role(connection: Connection, role: str) -> None:
-    """Make one role that may log in, if it is missing. The service's gets its settings either way."""
+    """Make one role that may log in, if it is missing."""
     known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
     if known is None:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
-    if role == SERVICE:
-        for name, value in SERVICE_SETTINGS.items():
-            change = sql.SQL("ALTER ROLE {} SET {} = {}")
-            connection.execute(change.format(sql.Identifier(role), sql.Identifier(name), sql.Literal(value)))
 
 
 def let_current_user_act_as(connection: Connection, role: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gunicorn.app.wsgiapp import WSGIApplication
 
-from orchestrator.local_database import HERE, CannotRun, alone_in, database, make_secret, migrate
+from orchestrator.local_database import HERE, CannotRun, alone_in, database, make_secret
 
 _PATIENCE_SECONDS = 5
 
@@ -22,12 +22,12 @@ def main() -> None:
     port = os.environ.get("PORT") or "8088"
     os.environ.update(ORCHESTRATOR_VAR=str(var), PORT=port, DJANGO_SETTINGS_MODULE="orchestrator.settings")
     try:
-        with alone_in(var), database(var) as (owner, service):
-            _insist_on_port(port)
+        _insist_on_port(port)
+        with alone_in(var):
             make_secret(var / "secret_key", secrets.token_urlsafe(50))
-            migrate(owner)
-            os.environ["DATABASE_URL"] = service
-            serve(announcement(port))
+            with database(var) as service:
+                os.environ["DATABASE_URL"] = service
+                serve(announcement(port))
     except CannotRun as problem:
         sys.exit(f"make run: {problem}")
 
@@ -101,6 +101,8 @@ class Local(WSGIApplication):  # type: ignore[misc]  # gunicorn has no types
         """The file's settings, and ours."""
         super().load_config()
         self.cfg.set("when_ready", self.when_ready)
+        # Somebody waits at the terminal: a worker that holds a connection open must not keep them.
+        self.cfg.set("graceful_timeout", 2)
 
 
 def serve(when_ready: Callable[[object], None]) -> None:

@@ -12,8 +12,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator.settings")
 
 
 class MeasuredBodies:
-    """
-    Gives a body that came in chunks a length: without one, Django would take it for empty.
+    """Gives a body that came in chunks a length: without one, Django would take it for empty.
 
     A chunked body is read up to one byte more than MAX_BODY_BYTES, which is enough for it to be refused.
     """

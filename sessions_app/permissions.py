@@ -36,8 +36,7 @@ def visible(model: type[Row], actor: Actor) -> models.QuerySet[Row]:
 
 
 def find(model: type[Row], pk: UUID, actor: Actor) -> Row:
-    """
-    One row that this actor may see, with the database's clock beside it as `now`; one query.
+    """One row that this actor may see, with the database's clock beside it as `now`; one query.
 
     Raises NotFound where there is none: unseen and missing look the same.
     """

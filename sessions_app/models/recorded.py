@@ -12,8 +12,7 @@ from orchestrator.actors import Actor, Identity
 
 
 class Recorded(models.Model):
-    """
-    A row whose every change leaves an event.
+    """A row whose every change leaves an event.
 
     `version` counts the events, `audit_head` is the hash of the last one (32 bytes): both move in the same UPDATE as
     what they tell of. `created_by` and `on_behalf_of` are identities: issuer and subject.

@@ -20,8 +20,7 @@ class SessionStatus(models.TextChoices):
 
 
 class Session(Recorded):
-    """
-    An agent's piece of work.
+    """An agent's piece of work.
 
     pending ──activate──▶ active ──complete──▶ completed
        │                    ├──────fail──────▶ failed

@@ -22,8 +22,7 @@ Row = TypeVar("Row", bound=Recorded)
 def change_many(
     rows: models.QuerySet[Row], action: Action, *, actor: Actor, reason: str = ""
 ) -> Iterator[Sequence[Row]]:
-    """
-    Lock the rows of a query, let the block move them, save and record those that moved. In a write boundary only.
+    """Lock the rows of a query, let the block move them, save and record those that moved. In a write boundary only.
 
     Rows that somebody else holds are skipped (`SKIP LOCKED`): two sweeps at once share the work instead of waiting for
     each other, and PostgreSQL judges the query's condition again under the lock.

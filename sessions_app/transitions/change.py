@@ -35,8 +35,7 @@ def create(row: Row, action: Action, *, at: datetime, actor: Actor, reason: str 
 
 
 def lock(row: Row, *, if_match: frozenset[int] | None = None) -> Row:
-    """
-    The row, read again under `FOR NO KEY UPDATE`, with the database's clock beside it as `now`.
+    """The row, read again under `FOR NO KEY UPDATE`, with the database's clock beside it as `now`.
 
     The lock settles the race of two writers on one row: the second waits here and then judges what the first left.
     Locks are always taken in one order: task, then approval, then session.
@@ -58,8 +57,7 @@ def _locking_read(model: type[Recorded]) -> str:
 
 @contextmanager
 def change(row: Row, action: Action, *, actor: Actor, reason: str = "", cause: UUID | None = None) -> Iterator[Row]:
-    """
-    Lock the row, re-read it, let the block move it, save it, record it. Inside a write boundary only.
+    """Lock the row, re-read it, let the block move it, save it, record it. Inside a write boundary only.
 
     Raises NotFound if the row is gone, IllegalTransition where django-fsm refuses the move.
     """
@@ -69,8 +67,7 @@ def change(row: Row, action: Action, *, actor: Actor, reason: str = "", cause: U
 
 @contextmanager
 def changed(fresh: Row, action: Action, *, actor: Actor, reason: str = "", cause: UUID | None = None) -> Iterator[Row]:
-    """
-    What `change()` does once the row is locked, for a caller that had to look at the locked row first.
+    """What `change()` does once the row is locked, for a caller that had to look at the locked row first.
 
     Where the block leaves everything as it was, nothing is saved and nothing recorded. A column that is not told
     (see `Recorded.TOLD`) is saved only along with one that is.

@@ -16,8 +16,7 @@ Snapshot = dict[str, Any]
 
 
 def snapshot(row: Recorded) -> Snapshot:
-    """
-    Every column as it is now, in a form that a later change cannot reach and that compares exactly.
+    """Every column as it is now, in a form that a later change cannot reach and that compares exactly.
 
     JSON enters as text: in Python `1 == True`, in a document it is not.
     """

@@ -40,8 +40,7 @@ def amend(
     reason: str | None = None,
     if_match: frozenset[int] | None = None,
 ) -> Session:
-    """
-    Move a session, or change what it carries, or both as one change.
+    """Move a session, or change what it carries, or both as one change.
 
     `fields` are new values by attribute (`task_id`, `metadata`); `lasting` sets the expiry anew, counted from now.
     The state it already has is no move. What changes nothing leaves no event.
