@@ -43,6 +43,7 @@ class Event:
     """One link of a row's chain, before it is written. `at` is the database's time, `seq` the version it leads to."""
 
     action: Action
+    tenant: str
     subject_type: str
     subject_id: UUID
     seq: int
@@ -101,7 +102,7 @@ def canonical(event: Event) -> bytes:
             "role": event.role,
             "seq": event.seq,
             "subject": {"id": str(event.subject_id), "type": event.subject_type},
-            "tenant": actor.tenant,
+            "tenant": event.tenant,
             "to": event.to_status,
             "trace_id": actor.origin.trace_id,
             "version": event.seq,
@@ -189,7 +190,7 @@ def _row(made: Link) -> tuple[Any, ...]:
         made.body,
         made.hash,
         event.prev_hash,
-        actor.tenant,
+        event.tenant,
         actor.identity.issuer,
         actor.identity.subject,
         str(actor.kind),

@@ -56,7 +56,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Someone who acts within one tenant: a person, an agent, a service account or a job."""
+    """Someone who acts: a person, an agent or a service account within one tenant, or a job within all."""
 
     identity: Identity
     tenant: str
@@ -78,11 +78,11 @@ class Actor:
         return replace(self, origin=origin)
 
 
-def job(name: str, *, tenant: str) -> Actor:
-    """A command or sweep of the service itself: issuer `local`, subject `job:<name>`, an operator within one tenant."""
+def job(name: str) -> Actor:
+    """A command or sweep of the service itself: issuer `local`, subject `job:<name>`, an operator of every tenant."""
     return Actor(
         identity=Identity("local", f"job:{name}"),
-        tenant=tenant,
+        tenant="",
         kind=Kind.JOB,
         origin=Origin(Via.JOB),
         roles=frozenset({Role.OPERATOR}),

@@ -39,7 +39,7 @@ def parse(body: bytes) -> Any:
         raise InvalidJson(f"The body has more than {MAX_DEPTH} levels.") from error
     except json.JSONDecodeError as error:
         raise InvalidJson(f"{error.msg}: line {error.lineno}, column {error.colno}.") from error
-    _measure(value)
+    measure(value)
     return value
 
 
@@ -68,8 +68,11 @@ def _constant(name: str) -> NoReturn:
     raise InvalidJson(f"{name} is not JSON.")
 
 
-def _measure(value: Any) -> None:
-    """Refuse what nests too deep, has too many values, or holds text that PostgreSQL cannot keep."""
+def measure(value: Any) -> None:
+    """Refuse what nests too deep, has too many values, or holds text that PostgreSQL cannot keep.
+
+    Raises InvalidJson.
+    """
     level, nodes, depth = [value], 0, 0
     while level:
         depth += 1

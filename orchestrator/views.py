@@ -1,5 +1,6 @@
 """What every view of the API shares: a write runs in the boundary, a single row carries its version."""
 
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -22,8 +23,8 @@ class ApiView(APIView):
     """DRF's view, but for its dispatch: what writes runs inside boundary.write(), from its first line to its answer."""
 
     request: Request
-    query_parameters: ClassVar[frozenset[str]] = frozenset()
-    """The query parameters it knows. Any other is a 400."""
+    query_parameters: ClassVar[Mapping[str, Collection[str]]] = {}
+    """The query parameters that each action knows; one that ends with a dot is a beginning. Any other is a 400."""
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         """As DRF's, with the boundary around the handler."""
@@ -43,15 +44,22 @@ class ApiView(APIView):
         known = method.lower() in self.http_method_names
         handler = getattr(self, method.lower(), self.http_method_not_allowed) if known else self.http_method_not_allowed
         if handler != self.http_method_not_allowed:
-            self._insist_on_known_parameters(request)
+            self._insist_on_parameters(request)
         if method in _READS:
             return handler(request, *args, **kwargs)
         return boundary.write(lambda: handler(request, *args, **kwargs))
 
-    def _insist_on_known_parameters(self, request: Request) -> None:
-        unknown = [name for name in request.query_params if name not in self.query_parameters]
-        if unknown:
-            raise InvalidRequest([(name, "There is no such query parameter here.") for name in unknown])
+    def _insist_on_parameters(self, request: Request) -> None:
+        known = self.query_parameters.get(getattr(self, "action", ""), ())
+        beginnings = tuple(name for name in known if name.endswith("."))
+        errors = []
+        for name, values in request.query_params.lists():
+            if name not in known and not name.startswith(beginnings):
+                errors.append((name, "There is no such query parameter here."))
+            elif len(values) > 1:
+                errors.append((name, "It may be given once."))
+        if errors:
+            raise InvalidRequest(errors)
 
 
 class ApiViewSet(ViewSetMixin, ApiView):

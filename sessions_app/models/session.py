@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django_fsm import FSMField, transition
 
@@ -45,6 +46,21 @@ class Session(Recorded):
             models.Index(fields=["task"], name="idx_sessions_task_id"),
             models.Index(fields=["status"], name="idx_sessions_status"),
             models.Index(fields=["-created_at"], name="idx_sessions_created_at"),
+            # For the lists: newest first, whole or by one filter, without a sort.
+            models.Index(fields=["tenant", "-created_at", "-id"], name="sessions_page"),
+            models.Index(fields=["tenant", "role", "-created_at", "-id"], name="sessions_page_role"),
+            models.Index(fields=["tenant", "status", "-created_at", "-id"], name="sessions_page_status"),
+            models.Index(
+                fields=["tenant", "created_by_subject", "created_by_issuer", "-created_at", "-id"],
+                name="sessions_page_created_by",
+            ),
+            GinIndex(fields=["metadata"], opclasses=["jsonb_path_ops"], name="sessions_metadata"),
+            # For expiry: only what can still expire.
+            models.Index(
+                fields=["expires_at"],
+                condition=models.Q(status__in=[SessionStatus.PENDING, SessionStatus.ACTIVE]),
+                name="sessions_due",
+            ),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(name="sessions_status", condition=models.Q(status__in=SessionStatus.values)),

@@ -1,11 +1,11 @@
 """Fields that take JSON's types for what they are: DRF's own would read "5" as a number and 5 as a text."""
 
-import json
 from typing import Any
 
 from rest_framework import serializers
 
-MAX_DOCUMENT_BYTES = 64 * 1024
+from sessions_app import documents
+
 MAX_TEXT = 4000
 
 
@@ -56,9 +56,8 @@ class Document(serializers.DictField):
         """The object as it came: the strict parser has judged what is in it."""
         if not isinstance(data, dict):
             self.fail("not_a_dict", input_type=type(data).__name__)
-        size = len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode())
-        if size > MAX_DOCUMENT_BYTES:
-            self.fail("too_large", limit=MAX_DOCUMENT_BYTES, size=size)
+        if (size := documents.size(data)) > documents.MAX_BYTES:
+            self.fail("too_large", limit=documents.MAX_BYTES, size=size)
         return data
 
 

@@ -15,9 +15,10 @@ SHORTEST = timedelta(seconds=60)
 RETENTION = timedelta(days=settings.SESSION_RETENTION_DAYS)
 
 
-def _lasting() -> Whole:
+def lasting(*, allow_null: bool) -> Whole:
+    """How long a session lasts, in seconds."""
     low, high = int(SHORTEST.total_seconds()), int(RETENTION.total_seconds())
-    return Whole(required=False, allow_null=True, min_value=low, max_value=high)
+    return Whole(required=False, allow_null=allow_null, min_value=low, max_value=high)
 
 
 class NewSessionBody(serializers.Serializer[Any]):
@@ -26,7 +27,7 @@ class NewSessionBody(serializers.Serializer[Any]):
     agent_role = Name(max_length=50)
     task_id = Id(required=False, allow_null=True)
     metadata = Document(required=False, allow_null=True)
-    ttl_seconds = _lasting()
+    ttl_seconds = lasting(allow_null=True)
 
 
 class SessionBody(serializers.Serializer[Any]):
@@ -36,7 +37,17 @@ class SessionBody(serializers.Serializer[Any]):
     task_id = Id(required=False, allow_null=True)
     metadata = Document(required=False, allow_null=True)
     reason = Text(max_length=MAX_TEXT, required=False, allow_null=True, allow_blank=True)
-    ttl_seconds = _lasting()
+    ttl_seconds = lasting(allow_null=True)
+
+
+class SessionPatchBody(SessionBody):
+    """What `PATCH /sessions/{id}` takes, as a merge patch (RFC 7396): null removes.
+
+    What cannot be removed (status, expiry) cannot be null. A null `reason` is none.
+    """
+
+    status = Choice(choices=SessionStatus.values, required=False)
+    ttl_seconds = lasting(allow_null=False)
 
 
 def session_out(session: Session) -> dict[str, Any]:

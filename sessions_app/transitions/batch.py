@@ -11,8 +11,8 @@ from audit_app import trail
 from audit_app.trail import Action
 from orchestrator.actors import Actor
 from sessions_app.models import Recorded
+from sessions_app.models.clock import ClockTimestamp
 from sessions_app.transitions.change import illegal, insist_on_boundary
-from sessions_app.transitions.clock import ClockTimestamp
 from sessions_app.transitions.recording import advance, is_told, moved, snapshot
 
 Row = TypeVar("Row", bound=Recorded)

@@ -15,7 +15,7 @@ from audit_app.trail import Action
 from orchestrator.actors import Actor
 from orchestrator.problems import IllegalTransition, NotFound, PreconditionFailed
 from sessions_app.models import Recorded
-from sessions_app.transitions.recording import advance, begin, is_told, moved, snapshot
+from sessions_app.transitions.recording import advance, begin, end, is_told, moved, snapshot
 
 Row = TypeVar("Row", bound=Recorded)
 
@@ -83,6 +83,14 @@ def changed(fresh: Row, action: Action, *, actor: Actor, reason: str = "", cause
         return
     link = advance(fresh, action, before, columns, actor=actor, reason=reason, cause=cause)
     fresh.save(force_update=True, update_fields=moved(before, fresh))
+    trail.record(link)
+
+
+def remove(fresh: Recorded, action: Action, *, actor: Actor, reason: str = "", cause: UUID | None = None) -> None:
+    """Delete a row that is locked. Its trail stays and ends with this event. Inside a write boundary only."""
+    insist_on_boundary()
+    link = end(fresh, action, actor=actor, reason=reason, cause=cause)
+    type(fresh)._default_manager.filter(pk=fresh.pk).delete()
     trail.record(link)
 
 

@@ -3,14 +3,7 @@
 from datetime import datetime
 from typing import cast
 
-from django.db import connection, models
-
-
-class ClockTimestamp(models.Func):
-    """The moment at which a row is read, rather than at which the transaction began."""
-
-    function = "clock_timestamp"
-    output_field = models.DateTimeField()
+from django.db import connection
 
 
 def database_now() -> datetime:

@@ -37,6 +37,12 @@ def is_told(row: Recorded, columns: Iterable[str]) -> bool:
     return any(name == "status" or name in row.TOLD for name in columns)
 
 
+def begin(row: Recorded, action: Action, *, actor: Actor, reason: str, cause: UUID | None) -> Link:
+    """Give a new row its first version, and return the event that tells of it."""
+    row.version, row.audit_head = 0, trail.GENESIS
+    return _next(row, action, None, row.status, _told(row, row.TOLD), actor=actor, reason=reason, cause=cause)
+
+
 def advance(
     row: Recorded,
     action: Action,
@@ -48,44 +54,48 @@ def advance(
     cause: UUID | None,
 ) -> Link:
     """Take a locked, moved row to its next version, and return the event that leads there."""
-    event = Event(
-        action=action,
-        subject_type=row.NOUN,
-        subject_id=row.id,
-        seq=row.version + 1,
-        prev_hash=bytes(row.audit_head),
-        actor=actor,
-        at=row.now,
-        from_status=str(before["status"]),
-        to_status=str(row.status),
-        role=row.trail_role,
-        reason=reason,
-        changes=_told(row, columns),
-        cause=cause,
-    )
-    link = trail.link(event)
-    row.version, row.audit_head, row.updated_at = event.seq, link.hash, row.now
+    changes = _told(row, columns)
+    link = _next(row, action, before["status"], row.status, changes, actor=actor, reason=reason, cause=cause)
+    row.updated_at = row.now
     return link
 
 
-def begin(row: Recorded, action: Action, *, actor: Actor, reason: str, cause: UUID | None) -> Link:
-    """Give a new row its first version, and return the event that tells of it."""
-    event = Event(
-        action=action,
-        subject_type=row.NOUN,
-        subject_id=row.id,
-        seq=1,
-        prev_hash=trail.GENESIS,
-        actor=actor,
-        at=row.now,
-        to_status=str(row.status),
-        role=row.trail_role,
-        reason=reason,
-        changes=_told(row, row.TOLD),
-        cause=cause,
+def end(row: Recorded, action: Action, *, actor: Actor, reason: str, cause: UUID | None) -> Link:
+    """Return the last event of a locked row that is about to go."""
+    return _next(row, action, row.status, None, {}, actor=actor, reason=reason, cause=cause)
+
+
+def _next(
+    row: Recorded,
+    action: Action,
+    before: str | None,
+    after: str | None,
+    changes: dict[str, Any],
+    *,
+    actor: Actor,
+    reason: str,
+    cause: UUID | None,
+) -> Link:
+    """The event that follows the row's last, with version and head moved on to it."""
+    link = trail.link(
+        Event(
+            action=action,
+            tenant=row.tenant,
+            subject_type=row.NOUN,
+            subject_id=row.id,
+            seq=row.version + 1,
+            prev_hash=bytes(row.audit_head),
+            actor=actor,
+            at=row.now,
+            from_status=None if before is None else str(before),
+            to_status=None if after is None else str(after),
+            role=row.trail_role,
+            reason=reason,
+            changes=changes,
+            cause=cause,
+        )
     )
-    link = trail.link(event)
-    row.version, row.audit_head = 1, link.hash
+    row.version, row.audit_head = link.event.seq, link.hash
     return link
 
 

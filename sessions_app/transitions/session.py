@@ -7,9 +7,10 @@ from typing import Any
 from audit_app.trail import Action
 from orchestrator.actors import Actor
 from orchestrator.problems import IllegalTransition, SessionExpired
+from sessions_app import documents
 from sessions_app.models import Session, Task
 from sessions_app.models.session import SessionStatus
-from sessions_app.transitions.change import changed, create, lock
+from sessions_app.transitions.change import changed, create, lock, remove
 from sessions_app.transitions.clock import database_now
 
 MOVES: dict[str, tuple[Action, Callable[[Session], None]]] = {
@@ -36,31 +37,48 @@ def amend(
     actor: Actor,
     status: str | None = None,
     fields: Mapping[str, Any] | None = None,
+    metadata_patch: Mapping[str, Any] | None = None,
     lasting: timedelta | None = None,
     reason: str | None = None,
     if_match: frozenset[int] | None = None,
 ) -> Session:
     """Move a session, or change what it carries, or both as one change.
 
-    `fields` are new values by attribute (`task_id`, `metadata`); `lasting` sets the expiry anew, counted from now.
-    The state it already has is no move. What changes nothing leaves no event.
+    `fields` are new values by attribute (`task_id`, `metadata`), `metadata_patch` is merged into what is there (RFC
+    7396), `lasting` sets the expiry anew, counted from now. The state it already has is no move. What changes nothing
+    leaves no event.
 
     Raises SessionExpired past its time for anything but expiry, IllegalTransition for an illegal move and for any
-    write to a terminal session, PreconditionFailed if `if_match` names other versions.
+    write to a terminal session, PreconditionFailed if `if_match` names other versions, InvalidRequest if the patched
+    metadata would be too large.
     """
     fresh = lock(session, if_match=if_match)
-    _insist_on_open(fresh, status, changes=bool(fields) or lasting is not None)
+    changes = bool(fields) or metadata_patch is not None or lasting is not None
+    _insist_on_open(fresh, status, changes=changes)
     moving = status is not None and status != fresh.status
     action, move = _move(fresh, str(status)) if moving else (Action.SESSION_CHANGED, None)
     with changed(fresh, action, actor=actor, reason=reason or "") as amended:
         for name, value in (fields or {}).items():
             setattr(amended, name, value)
+        if metadata_patch is not None:
+            amended.metadata = documents.merged("metadata", amended.metadata, metadata_patch)
         if lasting is not None:
             amended.expires_at = amended.now + lasting
         if move is not None:
             move(amended)
             amended.reason = reason
     return fresh
+
+
+def delete(session: Session, *, actor: Actor, if_match: frozenset[int] | None = None) -> None:
+    """Delete a terminal session. Its trail stays and ends with `session.deleted`.
+
+    Raises IllegalTransition while it is not terminal, PreconditionFailed if `if_match` names other versions.
+    """
+    fresh = lock(session, if_match=if_match)
+    if not fresh.is_terminal:
+        raise IllegalTransition(before=str(fresh.status), to="deleted", allowed=fresh.allowed_transitions())
+    remove(fresh, Action.SESSION_DELETED, actor=actor)
 
 
 def _insist_on_open(session: Session, status: str | None, *, changes: bool) -> None:

@@ -1,23 +1,37 @@
 """/sessions"""
 
+import json
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from orchestrator import conditional
+from orchestrator import conditional, pagination
+from orchestrator.pagination import PARAMETERS
 from orchestrator.problems import InvalidRequest
 from orchestrator.views import ApiViewSet, one, read_body, read_id
 from sessions_app import permissions
+from sessions_app.filters import METADATA, SESSION_FILTERS, conditions
 from sessions_app.models import Session, Task
-from sessions_app.serializers.session import RETENTION, NewSessionBody, SessionBody, session_out
+from sessions_app.serializers.session import RETENTION, NewSessionBody, SessionBody, SessionPatchBody, session_out
 from sessions_app.transitions import session as transitions
 
 
 class SessionViewSet(ApiViewSet):
     """Agents' pieces of work."""
+
+    query_parameters: ClassVar = {"list": {*PARAMETERS, *SESSION_FILTERS, METADATA}}
+
+    def list(self, request: Request) -> Response:
+        """GET /sessions"""
+        query = request.query_params.dict()
+        ask = pagination.wanted(query)
+        filters = {name: text for name, text in query.items() if name not in PARAMETERS}
+        rows = permissions.visible(Session, self.actor).filter(conditions(filters, SESSION_FILTERS))
+        scope = json.dumps(["sessions", self.actor.tenant, sorted(filters.items())])
+        return Response(pagination.page(rows, ask, name="sessions", scope=scope, shape=session_out))
 
     def create(self, request: Request) -> Response:
         """POST /sessions"""
@@ -41,28 +55,50 @@ class SessionViewSet(ApiViewSet):
 
     def update(self, request: Request, pk: str) -> Response:
         """PUT /sessions/{id}"""
-        if_match = conditional.if_match(request._request)
         body = read_body(SessionBody, request)
+        kept = {name: value for name, value in body.items() if value is not None}
+        return self._amend(request, pk, kept, fields=self._fields(kept))
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """PATCH /sessions/{id}"""
+        body = read_body(SessionPatchBody, request)
+        fields = self._fields({name: value for name, value in body.items() if name == "task_id"})
+        patch = None
+        if "metadata" in body and body["metadata"] is None:
+            fields["metadata"] = {}
+        else:
+            patch = body.get("metadata")
+        return self._amend(request, pk, body, fields=fields, metadata_patch=patch)
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        """DELETE /sessions/{id}"""
+        if request.data:
+            raise InvalidRequest([("body", "DELETE takes no body.")])
+        if_match = conditional.if_match(request._request)
+        session = permissions.find(Session, read_id(pk), self.actor)
+        permissions.insist_may_delete(self.actor)
+        transitions.delete(session, actor=self.actor, if_match=if_match)
+        return Response(status=204)
+
+    def _amend(self, request: Request, pk: str, body: dict[str, Any], **changes: Any) -> Response:
+        if_match = conditional.if_match(request._request)
         session = permissions.find(Session, read_id(pk), self.actor)
         permissions.insist_may_move(self.actor, session)
         amended = transitions.amend(
             session,
             actor=self.actor,
             status=body.get("status"),
-            fields=self._fields(body),
             lasting=_lasting(body),
             reason=body.get("reason"),
             if_match=if_match,
+            **changes,
         )
         return one(session_out(amended))
 
     def _fields(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The attributes that a body sets anew: null keeps, as absent does."""
-        fields: dict[str, Any] = {}
-        if body.get("metadata") is not None:
-            fields["metadata"] = body["metadata"]
-        if (task := self._task(body.get("task_id"))) is not None:
-            fields["task_id"] = task.id
+        """The attributes that a body sets anew."""
+        fields: dict[str, Any] = {name: body[name] for name in ("metadata", "task_id") if name in body}
+        self._task(fields.get("task_id"))
         return fields
 
     def _task(self, pk: UUID | None) -> Task | None:

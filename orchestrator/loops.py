@@ -1,0 +1,34 @@
+"""Doing something again and again, until told to stop."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from django.db import close_old_connections
+
+from orchestrator.problems import ServiceUnavailable
+
+log = logging.getLogger(__name__)
+
+
+def every(seconds: float, work: Callable[[], object]) -> None:
+    """Run `work`, wait, and again, until SIGTERM or SIGINT; a round under way is finished.
+
+    A database that is away is no end: the next round tries again.
+    """
+    stop = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, end)
+    while not stop.is_set():
+        close_old_connections()
+        try:
+            work()
+        except ServiceUnavailable as problem:
+            log.warning("the round failed", extra={"why": problem.detail})
+        stop.wait(seconds)

@@ -1,0 +1,122 @@
+"""The filters of the lists: query parameters become conditions, or a 400 that names what is wrong."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+
+from orchestrator import parsing
+from orchestrator.problems import InvalidJson, InvalidRequest
+from orchestrator.views import read_id
+from sessions_app.models.session import SessionStatus
+
+METADATA = "metadata."
+_MAX_DEPTH = 30
+
+
+class Refused(ValueError):  # noqa: N818
+    """Says what is wrong with a value."""
+
+
+def statuses(known: type[SessionStatus]) -> Callable[[str], Q]:
+    """A comma list of states."""
+
+    def read(text: str) -> Q:
+        named = text.lower().split(",")
+        if unknown := [name for name in named if name not in known.values]:
+            raise Refused(f"There is no status {unknown[0]!r}.")
+        return Q(status=named[0]) if len(named) == 1 else Q(status__in=named)
+
+    return read
+
+
+def equal(column: str) -> Callable[[str], Q]:
+    """A text as it stands."""
+    return lambda text: Q(**{column: text})
+
+
+def identity(text: str) -> Q:
+    """`<issuer>|<subject>`, as `created_by` is written. The subject is what follows the last bar."""
+    issuer, bar, subject = text.rpartition("|")
+    if not (issuer and bar and subject):
+        raise Refused("It must be <issuer>|<subject>.")
+    return Q(created_by_issuer=issuer, created_by_subject=subject)
+
+
+def uuid(column: str) -> Callable[[str], Q]:
+    """An id, in any case."""
+
+    def read(text: str) -> Q:
+        try:
+            return Q(**{column: read_id(text)})
+        except InvalidRequest as error:
+            raise Refused("It must be a UUID.") from error
+
+    return read
+
+
+def moment(lookup: str) -> Callable[[str], Q]:
+    """A date and time with its offset, as RFC 3339 has it."""
+
+    def read(text: str) -> Q:
+        # In a query string a plus sign means a space, and few callers escape it.
+        text = re.sub(r" (\d\d:\d\d)$", r"+\1", text)
+        try:
+            at = datetime.fromisoformat(text.upper())
+        except ValueError:
+            at = None
+        if at is None or at.tzinfo is None:
+            raise Refused("It must be a date and time with an offset, such as 2026-01-31T09:00:00Z.")
+        return Q(**{f"created_at__{lookup}": at})
+
+    return read
+
+
+SESSION_FILTERS: Mapping[str, Callable[[str], Q]] = {
+    "status": statuses(SessionStatus),
+    "agent_role": equal("role"),
+    "task_id": uuid("task_id"),
+    "created_by": identity,
+    "created_after": moment("gte"),
+    "created_before": moment("lt"),
+}
+
+
+def contained(path: str, text: str) -> Q:
+    """Metadata with a value at a dotted path: as JSON, where the text is JSON, or as a text; either matches."""
+    names = path.split(".")
+    if not all(names) or len(names) > _MAX_DEPTH:
+        raise Refused(f"The path must be up to {_MAX_DEPTH} names with dots between them.")
+    condition = Q(metadata__contains=_nested(names, text))
+    try:
+        value = parsing.parse(text.encode())
+    except InvalidJson:
+        return condition
+    return condition if value == text else condition | Q(metadata__contains=_nested(names, value))
+
+
+def _nested(names: list[str], value: Any) -> Any:
+    for name in reversed(names):
+        value = {name: value}
+    return value
+
+
+def conditions(query: Mapping[str, str], known: Mapping[str, Callable[[str], Q]]) -> Q:
+    """All filters of a query together. Raises InvalidRequest that names each parameter it cannot read."""
+    found, errors = Q(), []
+    for name, text in query.items():
+        reader = known.get(name)
+        try:
+            if "\0" in name + text:
+                raise Refused("It has a NUL character.")
+            if reader is not None:
+                found &= reader(text)
+            elif name.startswith(METADATA):
+                found &= contained(name.removeprefix(METADATA), text)
+        except Refused as refusal:
+            errors.append((name, str(refusal)))
+    if errors:
+        raise InvalidRequest(errors)
+    return found

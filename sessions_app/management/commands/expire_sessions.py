@@ -1,0 +1,69 @@
+"""manage.py expire_sessions: expire what is past its time. Safe from cron, safe twice at once."""
+
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.progress import Progress
+
+from orchestrator.actors import job
+from orchestrator.loops import every
+from orchestrator.problems import ServiceUnavailable
+from sessions_app.expiry import Outcome, due, expire_due
+
+
+class Command(BaseCommand):
+    """Ends with a sentence; with 1 where a session could not be expired."""
+
+    help = "Expire the sessions whose time has passed."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """How many, whether at all, how often."""
+        parser.add_argument("--limit", type=int, help="expire this many at most")
+        parser.add_argument("--dry-run", action="store_true", help="only say how many are due")
+        parser.add_argument("--loop", type=float, metavar="SECONDS", help="do it again every so often, until stopped")
+
+    def handle(self, *args: Any, **options: Any) -> str | None:
+        """Expire them."""
+        if options["limit"] is not None and options["limit"] < 1:
+            raise CommandError("--limit must be at least 1.")
+        if options["loop"] is not None:
+            every(options["loop"], lambda: self._round(options["limit"]))
+            return None
+        try:
+            if options["dry_run"]:
+                return f"{due(job('expire_sessions')).count()} sessions are due."
+            return sentence(expire(options["limit"]))
+        except ServiceUnavailable as problem:
+            raise CommandError(problem.detail) from problem
+
+    def _round(self, limit: int | None) -> None:
+        outcome = expire_due(limit=limit)
+        if outcome.expired or outcome.poison:
+            self.stdout.write(_told(outcome))
+
+
+def expire(limit: int | None) -> Outcome:
+    """Expire what is due, with a progress bar when a person watches."""
+    if not sys.stderr.isatty():
+        return expire_due(limit=limit)
+    count = due(job("expire_sessions")).count()
+    with Progress(transient=True) as bar:
+        shown = bar.add_task("Expiring", total=count if limit is None else min(count, limit))
+        return expire_due(limit=limit, progress=lambda done: bar.advance(shown, done))
+
+
+def sentence(outcome: Outcome) -> str:
+    """What was done. Raises CommandError, which ends with 1, where a session could not be expired."""
+    if outcome.poison:
+        raise CommandError(_told(outcome), returncode=1)
+    return _told(outcome)
+
+
+def _told(outcome: Outcome) -> str:
+    done = f"{outcome.expired} session{'' if outcome.expired == 1 else 's'} expired"
+    if not outcome.poison:
+        return f"{done}."
+    listed = "; ".join(f"{pk}: {why}" for pk, why in outcome.poison.items())
+    return f"{done}, {len(outcome.poison)} could not be: {listed}."

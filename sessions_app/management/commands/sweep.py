@@ -1,0 +1,46 @@
+"""manage.py sweep: the one housekeeping command, for cron or, with --loop, for a process of its own."""
+
+from argparse import ArgumentParser
+from collections.abc import Callable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from orchestrator.loops import every
+from orchestrator.problems import ServiceUnavailable
+from sessions_app.expiry import expire_due
+from sessions_app.management.commands.expire_sessions import sentence
+
+DUTIES: tuple[Callable[[], str], ...] = (lambda: sentence(expire_due()),)
+"""What there is to do, each ending with a sentence. A duty that fails does not keep the others from theirs."""
+
+
+class Command(BaseCommand):
+    """Ends with 1 where a duty could not be done wholly."""
+
+    help = "Do all housekeeping: expire sessions."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """How often."""
+        parser.add_argument("--loop", type=float, metavar="SECONDS", help="do it again every so often, until stopped")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do every duty."""
+        if options["loop"] is not None:
+            every(options["loop"], self._round)
+            return
+        if failed := self._round():
+            raise CommandError(f"{failed} of {len(DUTIES)} duties could not be done wholly.", returncode=1)
+
+    def _round(self) -> int:
+        failed = 0
+        for duty in DUTIES:
+            try:
+                self.stdout.write(duty())
+            except CommandError as error:
+                failed += 1
+                self.stderr.write(str(error))
+            except ServiceUnavailable as problem:
+                failed += 1
+                self.stderr.write(problem.detail)
+        return failed
