@@ -26,10 +26,10 @@ def path(claims: Mapping[str, Any], dotted: str) -> Any:
 
 
 def words(claims: Mapping[str, Any], dotted: str) -> list[str]:
-    """A list of words at a dotted path; anything else in it is passed over. A lone word counts as a list of one."""
+    """A list of printable words at a dotted path; all else in it is passed over. A lone word is a list of one."""
     value = path(claims, dotted)
     found = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    return [word for word in found if isinstance(word, str) and 0 < len(word) <= _LONGEST]
+    return [word for word in found if isinstance(word, str) and 0 < len(word) <= _LONGEST and word.isprintable()]
 
 
 def short_text(claims: Mapping[str, Any], name: str, default: str | None = None) -> str:

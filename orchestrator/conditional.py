@@ -7,7 +7,9 @@ from django.http import HttpRequest
 
 from orchestrator.problems import InvalidRequest
 
-_TAG = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')
+# Section 5.6.1.2: empty elements of a list are passed over.
+_TAG = re.compile(r'[ \t,]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?:,[ \t,]*|$)')
+_VERSION = re.compile(r"[1-9][0-9]{0,9}")
 
 
 def etag(version: int) -> str:
@@ -35,7 +37,7 @@ def matches_none(request: HttpRequest, version: int) -> bool:
 
 
 def _is_version(tag: str) -> bool:
-    return tag.isascii() and tag.isdigit() and len(tag) < 10
+    return _VERSION.fullmatch(tag) is not None
 
 
 def _tags(name: str, header: str) -> Iterator[tuple[bool, str]]:

@@ -55,7 +55,8 @@ class RequestId(Middleware):
         request.trace_id = trace_id(request)
         answer = self.get_response(request)
         answer["X-Request-Id"] = request.request_id
-        if not answer.streaming:
+        # RFC 9110, section 8.6: a 204 has no length, and that of a 304 would be the 200's.
+        if not answer.streaming and answer.status_code not in (204, 304):
             answer["Content-Length"] = str(len(answer.content))
         access.info(
             "request",

@@ -61,7 +61,8 @@ def _float(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
         raise InvalidJson("A number is too large.")
-    return value
+    # PostgreSQL keeps no negative zero: without this, the same document would differ from itself.
+    return value + 0.0
 
 
 def _constant(name: str) -> NoReturn:

@@ -11,12 +11,11 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSetMixin
 
-from orchestrator import boundary, conditional
+from orchestrator import boundary, conditional, ids
 from orchestrator.actors import Actor
 from orchestrator.problems import InvalidRequest
 
 _READS = ("GET", "HEAD", "OPTIONS")
-_UUID_LENGTH = 36
 
 
 class ApiView(APIView):
@@ -65,6 +64,9 @@ class ApiView(APIView):
 class ApiViewSet(ViewSetMixin, ApiView):
     """A noun of the API."""
 
+    # Whatever stands where an id should is read as one, and refused if it is none.
+    lookup_value_regex = "[^/]+"
+
     @property
     def actor(self) -> Actor:
         """Who is calling."""
@@ -82,15 +84,21 @@ def read_body(serializer: type[Serializer[Any]], request: Request) -> dict[str, 
 
 def read_id(text: str) -> UUID:
     """An id from a path: a UUID in its usual form, in any case. Raises InvalidRequest."""
-    try:
-        if len(text) == _UUID_LENGTH:
-            return UUID(text)
-    except ValueError:
-        pass
-    raise InvalidRequest([("id", "It must be a UUID.")])
+    found = ids.read(text)
+    if found is None:
+        raise InvalidRequest([("id", "It must be a UUID.")])
+    return found
 
 
 def one(shape: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """The answer that carries one row: its version is its ETag."""
-    told = {"ETag": conditional.etag(shape["version"]), "Cache-Control": "private, no-cache"}
-    return Response(shape, status=status, headers={**told, **(headers or {})})
+    return Response(shape, status=status, headers={**_told(shape["version"]), **(headers or {})})
+
+
+def unchanged(version: int) -> Response:
+    """304: the caller has this version already (RFC 9110, section 15.4.5: with the headers of the 200)."""
+    return Response(status=304, headers=_told(version))
+
+
+def _told(version: int) -> dict[str, str]:
+    return {"ETag": conditional.etag(version), "Cache-Control": "private, no-cache"}

@@ -7,9 +7,8 @@ from typing import Any
 
 from django.db.models import Q
 
-from orchestrator import parsing
+from orchestrator import ids, parsing
 from orchestrator.problems import InvalidJson, InvalidRequest
-from orchestrator.views import read_id
 from sessions_app.models.session import SessionStatus
 
 METADATA = "metadata."
@@ -49,10 +48,10 @@ def uuid(column: str) -> Callable[[str], Q]:
     """An id, in any case."""
 
     def read(text: str) -> Q:
-        try:
-            return Q(**{column: read_id(text)})
-        except InvalidRequest as error:
-            raise Refused("It must be a UUID.") from error
+        found = ids.read(text)
+        if found is None:
+            raise Refused("It must be a UUID.")
+        return Q(**{column: found})
 
     return read
 

@@ -6,6 +6,7 @@ from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django_fsm import FSMField, transition
 
+from sessions_app.models.decoder import Decoder
 from sessions_app.models.recorded import Recorded
 from sessions_app.models.task import Task
 
@@ -34,7 +35,7 @@ class Session(Recorded):
     role = models.CharField(max_length=50)
     task = models.ForeignKey(Task, on_delete=models.DO_NOTHING, null=True, db_index=False, related_name="sessions")
     status = FSMField(max_length=20, choices=SessionStatus.choices, default=SessionStatus.PENDING, protected=True)
-    metadata = models.JSONField(default=dict)
+    metadata = models.JSONField(default=dict, decoder=Decoder)
     reason = models.TextField(null=True)
     expires_at = models.DateTimeField()
 

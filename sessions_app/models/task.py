@@ -5,6 +5,7 @@ from typing import ClassVar
 from django.db import models
 from django_fsm import FSMField
 
+from sessions_app.models.decoder import Decoder
 from sessions_app.models.recorded import Recorded
 
 
@@ -29,7 +30,7 @@ class Task(Recorded):
     from_role = models.CharField(max_length=50)
     to_role = models.CharField(max_length=50)
     status = FSMField(max_length=20, choices=TaskStatus.choices, default=TaskStatus.PENDING, protected=True)
-    data = models.JSONField(default=dict)
+    data = models.JSONField(default=dict, decoder=Decoder)
     trace_id = models.CharField(max_length=128, default="")
     # Hex of the scoped key hash, never the raw key. Being once is the business of the idempotency records.
     idempotency_key = models.CharField(max_length=64, null=True)

@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from orchestrator import ids
 from sessions_app import documents
 
 MAX_TEXT = 4000
@@ -66,9 +67,10 @@ class Id(serializers.UUIDField):
 
     def to_internal_value(self, data: Any) -> Any:
         """Refuse numbers, braces and the other forms that Python would take."""
-        if not isinstance(data, str) or len(data) != 36:
+        found = ids.read(data)
+        if found is None:
             self.fail("invalid", value=data)
-        return super().to_internal_value(data)
+        return found
 
 
 class Choice(serializers.ChoiceField):

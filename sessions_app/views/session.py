@@ -11,14 +11,18 @@ from rest_framework.response import Response
 from orchestrator import conditional, pagination
 from orchestrator.pagination import PARAMETERS
 from orchestrator.problems import InvalidRequest
-from orchestrator.views import ApiViewSet, one, read_body, read_id
+from orchestrator.views import ApiViewSet, one, read_body, read_id, unchanged
 from sessions_app import permissions
 from sessions_app.filters import METADATA, SESSION_FILTERS, conditions
 from sessions_app.models import Session, Task
 from sessions_app.serializers.session import RETENTION, NewSessionBody, SessionBody, SessionPatchBody, session_out
 from sessions_app.transitions import session as transitions
+from sessions_app.views.session_docs import documented
+
+_FIELDS = ("metadata", "task_id")
 
 
+@documented
 class SessionViewSet(ApiViewSet):
     """Agents' pieces of work."""
 
@@ -50,25 +54,22 @@ class SessionViewSet(ApiViewSet):
         """GET /sessions/{id}"""
         session = permissions.find(Session, read_id(pk), self.actor)
         if conditional.matches_none(request._request, session.version) and not session.is_overdue():
-            return Response(status=304, headers={"ETag": conditional.etag(session.version)})
+            return unchanged(session.version)
         return one(session_out(session))
 
     def update(self, request: Request, pk: str) -> Response:
         """PUT /sessions/{id}"""
         body = read_body(SessionBody, request)
         kept = {name: value for name, value in body.items() if value is not None}
-        return self._amend(request, pk, kept, fields=self._fields(kept))
+        return self._amend(request, pk, kept, {name: kept[name] for name in _FIELDS if name in kept})
 
     def partial_update(self, request: Request, pk: str) -> Response:
         """PATCH /sessions/{id}"""
         body = read_body(SessionPatchBody, request)
-        fields = self._fields({name: value for name, value in body.items() if name == "task_id"})
-        patch = None
+        fields = {"task_id": body["task_id"]} if "task_id" in body else {}
         if "metadata" in body and body["metadata"] is None:
             fields["metadata"] = {}
-        else:
-            patch = body.get("metadata")
-        return self._amend(request, pk, body, fields=fields, metadata_patch=patch)
+        return self._amend(request, pk, body, fields, metadata_patch=body.get("metadata"))
 
     def destroy(self, request: Request, pk: str) -> Response:
         """DELETE /sessions/{id}"""
@@ -80,10 +81,18 @@ class SessionViewSet(ApiViewSet):
         transitions.delete(session, actor=self.actor, if_match=if_match)
         return Response(status=204)
 
-    def _amend(self, request: Request, pk: str, body: dict[str, Any], **changes: Any) -> Response:
+    def _amend(
+        self,
+        request: Request,
+        pk: str,
+        body: dict[str, Any],
+        fields: dict[str, Any],
+        metadata_patch: dict[str, Any] | None = None,
+    ) -> Response:
         if_match = conditional.if_match(request._request)
         session = permissions.find(Session, read_id(pk), self.actor)
         permissions.insist_may_move(self.actor, session)
+        self._task(fields.get("task_id"))
         amended = transitions.amend(
             session,
             actor=self.actor,
@@ -91,15 +100,10 @@ class SessionViewSet(ApiViewSet):
             lasting=_lasting(body),
             reason=body.get("reason"),
             if_match=if_match,
-            **changes,
+            fields=fields,
+            metadata_patch=metadata_patch,
         )
         return one(session_out(amended))
-
-    def _fields(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The attributes that a body sets anew."""
-        fields: dict[str, Any] = {name: body[name] for name in ("metadata", "task_id") if name in body}
-        self._task(fields.get("task_id"))
-        return fields
 
     def _task(self, pk: UUID | None) -> Task | None:
         """The task a body points to, held so that it stays. One that is missing or unseen is a 400."""
