@@ -1,0 +1,122 @@
+"""`make demo`: a company's fourth quarter through the running service.
+
+The 120 budget sessions of finance-quarter.json are opened by agents of five roles, taken along every legal path, pushed
+along every illegal one, and called by those who may not.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from checks import Check, table
+from journeys import LEGAL, Journey, travel_all
+from refusals import Cast, all_refusals
+from service import Caller, CannotGoOn, insist_on_service, issue_token, manage
+
+QUARTER = Path(__file__).with_name("finance-quarter.json")
+
+
+def main() -> int:
+    """Run it, and say how it went: 0 if everything is as expected."""
+    base = (os.environ.get("ORCHESTRATOR_URL") or f"http://127.0.0.1:{os.environ.get('PORT') or 8088}").rstrip("/")
+    try:
+        insist_on_service(base)
+        return demonstrate(base, json.loads(QUARTER.read_text(encoding="utf-8")))
+    except CannotGoOn as problem:
+        print(f"make demo: {problem}", file=sys.stderr)
+        return 1
+
+
+def demonstrate(base: str, quarter: dict[str, Any]) -> int:
+    """Take the quarter through the service at that address, and print what happened."""
+    plans = quarter["sessions"]
+    roles = sorted({plan["agent_role"] for plan in plans})
+    print(f"{quarter['company']}, {quarter['quarter']}: {len(plans)} budget sessions of {', '.join(roles)} at {base}\n")
+    agents = agents_of(base, roles)
+    insist_on_tokens(agents[roles[0]])
+    journeys = travel_all(agents, plans)
+    checks = [check for journey in journeys for check in journey.checks]
+    left_open = next((one for one in journeys if one.session.get("status") == "pending"), None)
+    if left_open is not None:
+        checks += all_refusals(cast(agents, left_open), left_open)
+    print(table(in_order(checks)))
+    opened = [journey for journey in journeys if "session_id" in journey.session]
+    checks += [show_trail(longest(opened))] if opened else []
+    return verdict(checks)
+
+
+def call_in(base: str, people: Mapping[str, tuple[str, ...]]) -> dict[str, Caller]:
+    """Callers by name, each with a token that `issue_token` makes with these options."""
+    with ThreadPoolExecutor(4) as pool:
+        tokens = pool.map(lambda name: issue_token(name, *people[name]), people)
+        return {name: Caller(base, token) for name, token in zip(people, tokens, strict=True)}
+
+
+def agents_of(base: str, roles: list[str]) -> dict[str, Caller]:
+    """An agent for each role: a service account."""
+    wanted = {f"{role}-agent": ("--agent-roles", role, "--service-account") for role in roles}
+    return dict(zip(roles, call_in(base, wanted).values(), strict=True))
+
+
+def insist_on_tokens(agent: Caller) -> None:
+    """Raises CannotGoOn where the service does not know the key that our tokens are signed with."""
+    if agent.get("/sessions/00000000-0000-7000-8000-000000000000").status == 401:
+        raise CannotGoOn(f"the service at {agent.base} has another data folder. Set ORCHESTRATOR_VAR as for make run.")
+
+
+def cast(agents: dict[str, Caller], journey: Journey) -> Cast:
+    """Who is who for one session: its agent, and those who may look but not move, or not even look."""
+    role = journey.session["agent_role"]
+    owner = agents[role]
+    others = {
+        "approver": ("--roles", "approver", "--agent-roles", role),
+        "auditor": ("--roles", "auditor"),
+        "foreigner": ("--agent-roles", role, "--tenant", "another-company"),
+        "guest": ("--roles", "guest", "--agent-roles", role),
+    }
+    colleague = next(agent for name, agent in agents.items() if name != role)
+    return Cast(owner=owner, stranger=Caller(owner.base), colleague=colleague, **call_in(owner.base, others))
+
+
+def in_order(checks: Iterable[Check]) -> list[Check]:
+    """Moves by the states they begin and end with, and after them the rest as it came."""
+    states = list(LEGAL)
+
+    def place(check: Check) -> list[int]:
+        words = check.path.replace(":", "").split()
+        return [states.index(word) for word in words[:3:2] if word in states] or [len(states)]
+
+    return sorted(checks, key=place)
+
+
+def longest(journeys: list[Journey]) -> Journey:
+    """The session with the most to tell."""
+    return max(journeys, key=lambda journey: int(journey.session["version"]))
+
+
+def show_trail(journey: Journey) -> Check:
+    """Print the chain of one session, and see that it has an event for each version."""
+    session = journey.session
+    trail = manage("audit_trail", "session", session["session_id"]).rstrip("\n")
+    print(f"\nThe trail of {session['metadata']['reference']}, {session['metadata']['title']}:\n\n{trail}\n")
+    told = len(trail.splitlines())
+    differs = "" if told == session["version"] else f"the trail has {told} events for version {session['version']}"
+    return Check("trail", is_refusal=False, differs=differs)
+
+
+def verdict(checks: list[Check]) -> int:
+    """The last sentence."""
+    differing = [check.differs for check in checks if check.differs]
+    if not differing:
+        print(f"All {len(checks)} came out as expected.")
+        return 0
+    print(f"make demo: {len(differing)} of {len(checks)} came out otherwise, first {differing[0]}.", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
