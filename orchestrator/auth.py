@@ -12,6 +12,7 @@ from orchestrator import jwks
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role
 from orchestrator.claims import InvalidToken, path, short_text, words
 from orchestrator.problems import Forbidden
+from orchestrator.remembered import Remembered
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """What a signature may be made with: fixed here, never taken from the token."""
@@ -25,6 +26,7 @@ _REFUSED_TYPES = frozenset({"id", "refresh", "offline", "logout"})
 # An ID token's marks (OpenID Connect Core, section 2): it says who logged in, not what they may ask of us.
 _ID_TOKEN_CLAIMS = frozenset({"nonce", "at_hash", "c_hash", "s_hash"})
 _KTY = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
+_remembered: Remembered[tuple[Mapping[str, Any], jwks.Issuer]] = Remembered()
 _ROLE_NAMES = {**{role.value: role for role in Role}, "orchestrator": Role.OPERATOR}
 
 
@@ -53,10 +55,18 @@ def verify(token: str, origin: Origin) -> Actor:
 
 
 def verified_claims(token: str) -> tuple[Mapping[str, Any], jwks.Issuer]:
-    """The claims of an access token that an issuer we trust signed for us and that is valid now.
+    """The claims of an access token that an issuer we trust signed for us and that is valid now, and that issuer.
 
-    Raises InvalidToken.
+    Raises InvalidToken; ServiceUnavailable where the issuer's keys are not to be had.
     """
+    found = _remembered.get(token)
+    if found is None:
+        found = _verified(token)
+        _remembered.put(token, found, expires_at=float(found[0]["exp"]))
+    return found
+
+
+def _verified(token: str) -> tuple[Mapping[str, Any], jwks.Issuer]:
     if len(token.encode("utf-8", "replace")) > MAX_TOKEN_BYTES:
         raise InvalidToken("oversized")
     try:
@@ -140,7 +150,7 @@ def _tenant(claims: Mapping[str, Any], issuer: jwks.Issuer) -> str:
     if tenant is None:
         tenant = issuer.fallback_tenant
     known = isinstance(tenant, str) and 0 < len(tenant) <= 64 and tenant.isprintable()
-    if not known or (issuer.tenants is not None and tenant not in issuer.tenants):
+    if not known or not issuer.may_assert(str(tenant)):
         raise Forbidden("Your token names no tenant that its issuer may speak for.")
     return str(tenant)
 

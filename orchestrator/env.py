@@ -1,6 +1,8 @@
 """Typed readers of the environment. Each refuses what it cannot use; none echoes a secret."""
 
+import json
 import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -106,3 +108,70 @@ def database(name: str, fallback: Path | None = None) -> dict[str, object]:
     entry: dict[str, object] = {key: str(parts.pop(part, None) or "") for key, part in known.items()}
     # Without a limit of its own a connect to a host that is gone waits for minutes.
     return {"ENGINE": "django.db.backends.postgresql", **entry, "OPTIONS": {"connect_timeout": "3", **parts}}
+
+
+def optional_secret(name: str) -> str:
+    """A secret, or "" where it is not set."""
+    given = os.environ.get(name, "").strip() or os.environ.get(f"{name}_FILE", "").strip()
+    return secret(name) if given else ""
+
+
+def rate(name: str, default: str) -> tuple[int, int] | None:
+    """So many calls in so many seconds, as "600/60", or None for "off"."""
+    value = text(name, default).lower()
+    if value in _OFF:
+        return None
+    calls, slash, per = value.partition("/")
+    if not (slash and calls.isdigit() and per.isdigit() and int(calls) > 0 and int(per) > 0):
+        raise ImproperlyConfigured(f"{name} must be <calls>/<seconds> or off, not {value!r}.")
+    return int(calls), int(per)
+
+
+def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """A comma list of addresses and networks such as 10.0.0.0/8."""
+    try:
+        return tuple(ip_network(part) for part in names(name))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}.") from error
+
+
+def issuers() -> tuple[dict[str, object], ...]:
+    """The identity providers: one by OIDC_ISSUER_URL and its companions, or several as JSON in OIDC_ISSUERS.
+
+    Each has `issuer`, `audience`, `jwks_url` ("" for the discovery's) and `tenants`, those it may assert.
+    """
+    several = os.environ.get("OIDC_ISSUERS") or os.environ.get("OIDC_ISSUERS_FILE")
+    if several:
+        return tuple(_issuer(entry) for entry in _json_list("OIDC_ISSUERS"))
+    if not os.environ.get("OIDC_ISSUER_URL", "").strip():
+        return ()
+    return (
+        {
+            "issuer": url("OIDC_ISSUER_URL"),
+            "audience": text("OIDC_AUDIENCE"),
+            "jwks_url": url("OIDC_JWKS_URL") if os.environ.get("OIDC_JWKS_URL") else "",
+            "tenants": names("OIDC_TENANTS", ("default",)),
+        },
+    )
+
+
+def _json_list(name: str) -> list[object]:
+    try:
+        found = json.loads(secret(name))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be JSON.") from error
+    if not isinstance(found, list) or not found:
+        raise ImproperlyConfigured(f"{name} must be a list of at least one issuer.")
+    return found
+
+
+def _issuer(entry: object) -> dict[str, object]:
+    given: dict[str, object] = dict(entry) if isinstance(entry, dict) else {}
+    tenants = given.get("tenants")
+    named = isinstance(tenants, list) and bool(tenants) and all(isinstance(tenant, str) for tenant in tenants)
+    texts = all(isinstance(given.get(name), str) and given[name] for name in ("issuer", "audience"))
+    if not (named and texts and isinstance(given.setdefault("jwks_url", ""), str)):
+        raise ImproperlyConfigured(
+            "OIDC_ISSUERS: each issuer needs issuer, audience and tenants (a list of names), and may have jwks_url."
+        )
+    return given

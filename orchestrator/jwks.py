@@ -1,43 +1,70 @@
-"""Whom we trust to sign: issuers with their keys."""
+"""Whom we trust to sign: issuers, their keys, and the tenants each may speak for."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 from django.conf import settings
 from jwt import PyJWK
 from jwt.algorithms import OKPAlgorithm
 
 from orchestrator import local_key
+from orchestrator.key_cache import KeyCache, discovered_keys, fetch_json
+
+ANY_TENANT = "*"
 
 
 @dataclass(frozen=True)
 class Issuer:
     """Somebody whose tokens are taken: name and audience are matched exactly, keys found by id.
 
-    `tenants` are those it may assert; None is any. `fallback_tenant` stands where a token names none.
+    `fallback_tenant` stands where a token names none.
     """
 
     name: str
     audience: str
-    keys: dict[str, PyJWK]
-    tenants: frozenset[str] | None = None
-    fallback_tenant: str | None = None
+    key: Callable[[str], PyJWK | None]
+    tenants: frozenset[str]
+    fallback_tenant: str | None
 
-    def key(self, kid: str) -> PyJWK | None:
-        """The key of that id, if it is known."""
-        return self.keys.get(kid)
+    def may_assert(self, tenant: str) -> bool:
+        """Whether it may speak for this tenant."""
+        return ANY_TENANT in self.tenants or tenant in self.tenants
 
 
 @cache
-def issuers() -> dict[str, Issuer]:
-    """The trusted issuers by name. Read once in a process: a new local key asks for a restart."""
+def issuers() -> Mapping[str, Issuer]:
+    """The trusted issuers by name: those of the settings or, where there are none, the service itself.
+
+    Read once in a process: another local key or issuer asks for a restart.
+    """
+    if not settings.OIDC_ISSUERS:
+        return {settings.LOCAL_ISSUER: _local()}
+    alone = len(settings.OIDC_ISSUERS) == 1
+    return {str(given["issuer"]): _configured(given, alone=alone) for given in settings.OIDC_ISSUERS}
+
+
+def _configured(given: Mapping[str, Any], *, alone: bool) -> Issuer:
+    """One issuer of the settings. Where there are several, a token must name its tenant."""
+    address = given["jwks_url"]
+    return Issuer(
+        name=given["issuer"],
+        audience=given["audience"],
+        key=KeyCache(partial(fetch_json, address) if address else discovered_keys(given["issuer"])).key,
+        tenants=frozenset(given["tenants"]),
+        fallback_tenant="default" if alone else None,
+    )
+
+
+def _local() -> Issuer:
     key = local_key.load_or_make(settings.LOCAL_KEY_FILE).public_key()
     kid = local_key.key_id(key)
-    jwk = OKPAlgorithm.to_jwk(key, as_dict=True) | {"kid": kid, "use": "sig", "alg": "EdDSA"}
-    local = Issuer(
+    jwk = PyJWK(OKPAlgorithm.to_jwk(key, as_dict=True) | {"kid": kid, "use": "sig", "alg": "EdDSA"})
+    return Issuer(
         name=settings.LOCAL_ISSUER,
         audience=settings.LOCAL_AUDIENCE,
-        keys={kid: PyJWK(jwk)},
+        key={kid: jwk}.get,
+        tenants=frozenset({ANY_TENANT}),
         fallback_tenant="default",
     )
-    return {local.name: local}

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from orchestrator import parsing
+from orchestrator import parsing, rate_limit
 from orchestrator.actors import Actor, Origin, Via
+from orchestrator.addresses import client_address
 from orchestrator.auth import verify
 from orchestrator.claims import InvalidToken
+from orchestrator.people.cut_off import cut_off
 from orchestrator.problem_responses import response
 from orchestrator.problems import BodyTooLarge, Problem, Unauthenticated, UnsupportedMediaType
 
@@ -121,21 +123,48 @@ class Bearer(Middleware):
         request.caller = None
         if is_public(request.path):
             return self.get_response(request)
+        address = client_address(request)
         try:
-            request.caller = self._caller(request)
+            request.caller = self._caller(request, address)
         except InvalidToken as error:
             log.info("token refused", extra={"request_id": request.request_id, "why": str(error)})
-            return response(Unauthenticated(), request)
+            return self._refused(request, address)
         except Problem as problem:
             return response(problem, request)
         return self.get_response(request)
 
-    def _caller(self, request: Call) -> Actor:
+    def _caller(self, request: Call, address: str | None) -> Actor:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise InvalidToken("no bearer token")
-        ip = request.META.get("REMOTE_ADDR") or None
-        return verify(token.strip(), Origin(Via.API, request.request_id, request.trace_id, ip))
+        caller = verify(token.strip(), Origin(Via.API, request.request_id, request.trace_id, address))
+        if any(cut_off.includes(somebody) for somebody in (caller.identity, caller.on_behalf_of) if somebody):
+            raise InvalidToken("cut off")
+        return caller
+
+    def _refused(self, request: Call, address: str | None) -> HttpResponse:
+        try:
+            rate_limit.take_failure(address)
+        except Problem as problem:
+            return response(problem, request)
+        return response(Unauthenticated(), request)
+
+
+class RateLimit(Middleware):
+    """How often a subject may call."""
+
+    def __call__(self, request: Call) -> HttpResponse:
+        """429 where it called too often; what is left, else."""
+        if request.caller is None:
+            return self.get_response(request)
+        try:
+            told = rate_limit.take(request.caller)
+        except Problem as problem:
+            return response(problem, request)
+        answer = self.get_response(request)
+        for name, value in told.items():
+            answer[name] = value
+        return answer
 
 
 class StrictJson(Middleware):

@@ -168,6 +168,22 @@ class UnsupportedMediaType(Problem):
     title = "Bodies are application/json"
 
 
+class TooManyRequests(Problem):
+    """You call more often than you may, or your address failed to authenticate too often.
+
+    Wait as long as `Retry-After` says (`retry_after`, in seconds). `RateLimit` and `RateLimit-Policy` tell on every
+    answer what is left.
+    """
+
+    status = 429
+    slug = "too-many-requests"
+    title = "Too many requests"
+
+    def __init__(self, retry_after: int, headers: Mapping[str, str]) -> None:
+        members = {"retry_after": retry_after}
+        super().__init__(members=members, headers={"Retry-After": str(retry_after), **headers})
+
+
 class InternalError(Problem):
     """A fault of ours. It is logged under the `request_id` of the answer; nothing was changed."""
 

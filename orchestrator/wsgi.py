@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.conf import settings
+from django.core.checks import Tags, run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator.settings")
@@ -28,4 +30,13 @@ class MeasuredBodies:
         return self.inner(environ, start_response)
 
 
-application = MeasuredBodies(get_wsgi_application())
+def refuse_what_is_unsafe() -> None:
+    """Commands run Django's checks; gunicorn would serve without them. Raises ImproperlyConfigured."""
+    serious = [found for found in run_checks(tags=[Tags.security]) if found.is_serious()]
+    if serious:
+        raise ImproperlyConfigured("\n".join(f"{found.id}: {found.msg} {found.hint}" for found in serious))
+
+
+_django = get_wsgi_application()
+refuse_what_is_unsafe()
+application = MeasuredBodies(_django)

@@ -1,6 +1,7 @@
 """The test database: made and migrated by the owner, used by the service."""
 
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.db import connections
 from psycopg.conninfo import conninfo_to_dict
 
 from orchestrator import roles
+from orchestrator.people.cut_off import cut_off
 from tests.api import Api, token
 
 
@@ -47,3 +49,9 @@ def agent() -> Api:
 def operator() -> Api:
     """An operator."""
     return Api(token("olga", roles="operator", agent_roles=""))
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_cut_off() -> None:
+    """As if it had just been read, so that no call of a test is the one that reads it; `cut_off.forget()` undoes it."""
+    cut_off._inactive, cut_off._read_at = frozenset(), time.monotonic()

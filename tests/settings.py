@@ -6,6 +6,8 @@ os.environ.setdefault("SECRET_KEY", "only for tests")
 # tests.postgres sets TEST_DATABASE_URL before this is read; mypy and makemigrations need no server.
 os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "postgresql:///orchestrator?host=/nowhere")
 os.environ.setdefault("LOG_LEVEL", "warning")
+# Hundreds of bad tokens come from one address here; the tests of the limit set their own.
+os.environ.setdefault("AUTH_FAILURE_LIMIT", "off")
 
 from orchestrator.settings import *  # noqa: F403
 from orchestrator.settings import INSTALLED_APPS

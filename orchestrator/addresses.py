@@ -1,0 +1,32 @@
+"""Where a request really came from, when it came through proxies of ours."""
+
+from ipaddress import ip_address
+
+from django.conf import settings
+from django.http import HttpRequest
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """The caller's address: the last in X-Forwarded-For that is no proxy of ours (TRUSTED_PROXIES), if it came by one.
+
+    What stands further left was written by strangers. On a unix socket only a proxy can have called.
+    """
+    peer = request.META.get("REMOTE_ADDR") or ""
+    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
+    while hops and _is_ours(peer):
+        peer = hops.pop()
+    return peer if _is_address(peer) else None
+
+
+def _is_ours(peer: str) -> bool:
+    if not peer:
+        return True
+    return _is_address(peer) and any(ip_address(peer) in network for network in settings.TRUSTED_PROXIES)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

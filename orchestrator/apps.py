@@ -1,0 +1,16 @@
+"""The house, as Django knows it."""
+
+from django.apps import AppConfig
+from django.core.checks import Tags, register
+
+from orchestrator.checks import production_is_safe
+
+
+class OrchestratorConfig(AppConfig):
+    """Registers what production is checked for."""
+
+    name = "orchestrator"
+
+    def ready(self) -> None:
+        """The checks run with every command, and where gunicorn loads the application."""
+        register(production_is_safe, Tags.security)
