@@ -85,7 +85,7 @@ def given_database(given: str) -> str:
     if not prepare(owner):
         print("The database is away: starting without it. /readyz tells when it is there.", file=sys.stderr)
         subprocess.Popen([sys.executable, "-m", "orchestrator.local_database"], cwd=HERE)
-    return roles.acting_as(given, roles.SERVICE) if owner == given else given
+    return roles.acting_as(given, roles.SERVICE) if owner == given else roles.with_settings(given)
 
 
 def prepare(owner: str) -> bool:

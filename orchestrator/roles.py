@@ -1,5 +1,6 @@
 """The two roles of the database: the owner, who migrates, and the service, which owns nothing."""
 
+from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 from psycopg import Connection, sql
@@ -36,7 +37,9 @@ def make_role(connection: Connection, role: str) -> None:
 
 def let_current_user_act_as(connection: Connection, role: str) -> None:
     """Grant a role to whoever is connected, unless they are a superuser and need no grant."""
-    row = connection.execute("SELECT pg_has_role(current_user, %s, 'MEMBER')", [role]).fetchone()
+    # From 16 on, whoever makes a role is a member of it without the right to take it on.
+    needed = "SET" if connection.info.server_version >= 160000 else "MEMBER"
+    row = connection.execute("SELECT pg_has_role(current_user, %s, %s)", [role, needed]).fetchone()
     if row is None or not row[0]:
         connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
 
@@ -53,7 +56,15 @@ def make_database(connection: Connection, name: str) -> None:
 
 def acting_as(address: str, role: str) -> str:
     """The same address, each connection of which takes on a role (and, as the service, its settings)."""
+    return _with(address, {"role": role, **(SERVICE_SETTINGS if role == SERVICE else {})})
+
+
+def with_settings(address: str) -> str:
+    """The same address, each connection of which has the service's settings, whatever its role's are."""
+    return _with(address, SERVICE_SETTINGS)
+
+
+def _with(address: str, wanted: Mapping[str, str]) -> str:
     parts = conninfo_to_dict(address)
-    wanted = {"role": role, **(SERVICE_SETTINGS if role == SERVICE else {})}
     options = " ".join([str(parts.get("options") or ""), *(f"-c {name}={value}" for name, value in wanted.items())])
     return "postgresql:///?" + urlencode({**parts, "options": options.strip()}, quote_via=quote)

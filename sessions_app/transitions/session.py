@@ -71,12 +71,15 @@ def amend(
 
 
 def delete(session: Session, *, actor: Actor, if_match: frozenset[int] | None = None) -> None:
-    """Delete a terminal session. Its trail stays and ends with `session.deleted`.
+    """Delete a terminal session, whether or not its time has passed. Its trail stays and ends with `session.deleted`.
 
-    Raises IllegalTransition while it is not terminal, PreconditionFailed if `if_match` names other versions.
+    Raises IllegalTransition while it is not terminal (SessionExpired if its time has passed), PreconditionFailed if
+    `if_match` names other versions.
     """
     fresh = lock(session, if_match=if_match)
     if not fresh.is_terminal:
+        if fresh.is_overdue():
+            raise _expired(fresh, to="deleted")
         raise IllegalTransition(before=str(fresh.status), to="deleted", allowed=fresh.allowed_transitions())
     remove(fresh, Action.SESSION_DELETED, actor=actor)
 
@@ -85,12 +88,14 @@ def _insist_on_open(session: Session, status: str | None, *, changes: bool) -> N
     """Past its time nothing is legal but expiry; in a terminal state nothing is."""
     expiring = status == SessionStatus.EXPIRED and not changes and not session.is_terminal
     if session.is_overdue() and not expiring:
-        raise SessionExpired(
-            f"It expired at {session.expires_at.isoformat()}.",
-            members={"from": str(session.status), "to": status, "allowed": list(session.allowed_transitions())},
-        )
+        raise _expired(session, to=status)
     if session.is_terminal:
         raise IllegalTransition(before=str(session.status), to=status, allowed=())
+
+
+def _expired(session: Session, *, to: str | None) -> SessionExpired:
+    members = {"from": str(session.status), "to": to, "allowed": list(session.allowed_transitions())}
+    return SessionExpired(f"It expired at {session.expires_at.isoformat()}.", members=members)
 
 
 def _move(session: Session, status: str) -> tuple[Action, Callable[[Session], None]]:
