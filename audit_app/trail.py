@@ -8,12 +8,12 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-import rfc8785
 from django.db import connection
 from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
 from orchestrator.actors import Actor
+from orchestrator.canonical import dumps
 
 GENESIS = bytes(32)
 """What the first event of a chain names as the hash before it."""
@@ -82,7 +82,7 @@ def chained_hash(prev_hash: bytes, body: bytes) -> bytes:
 def canonical(event: Event) -> bytes:
     """Everything the event says, as canonical JSON (RFC 8785) in UTF-8."""
     actor = event.actor
-    return canonical_value(
+    return dumps(
         {
             "actor": {
                 "issuer": actor.identity.issuer,
@@ -122,29 +122,13 @@ def instant(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def canonical_value(value: Any) -> bytes:
-    """A JSON value in RFC 8785 form. Numbers are IEEE doubles there, so a whole number beyond 2^53 is one too."""
-    try:
-        return rfc8785.dumps(value)
-    except rfc8785.IntegerDomainError:
-        return rfc8785.dumps(_doubles(value))
-
-
-def _doubles(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _doubles(child) for key, child in value.items()}
-    if isinstance(value, list):
-        return [_doubles(child) for child in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 def digested(changes: Mapping[str, Any]) -> dict[str, Any]:
     """The changes with every long value replaced by its SHA-256 and its length in bytes."""
     return {name: _short(value) for name, value in changes.items()}
 
 
 def _short(value: Any) -> Any:
-    text = canonical_value(value)
+    text = dumps(value)
     if len(text) <= DIGEST_ABOVE:
         return value
     return {"bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()}

@@ -134,6 +134,20 @@ class SessionExpired(Problem):
     title = "The session is past its time"
 
 
+class InFlight(Problem):
+    """The first request with this `Idempotency-Key` is still running. It alone has the effect.
+
+    Wait as long as `Retry-After` says and send the same request again: it then gets the first one's answer.
+    """
+
+    status = 409
+    slug = "request-in-flight"
+    title = "The first request with this key is still running"
+
+    def __init__(self) -> None:
+        super().__init__(members={"retry_after": 1}, headers={"Retry-After": "1"})
+
+
 class PreconditionFailed(Problem):
     """The row has moved on since you read it: `If-Match` names another version than `current_version`.
 
@@ -166,6 +180,17 @@ class UnsupportedMediaType(Problem):
     status = 415
     slug = "unsupported-media-type"
     title = "Bodies are application/json"
+
+
+class KeyMismatch(Problem):
+    """This `Idempotency-Key` was used for another request: another method, path, query, `If-Match` or body.
+
+    Nothing was done. Use a new key for a new request.
+    """
+
+    status = 422
+    slug = "idempotency-key-mismatch"
+    title = "This key was used for another request"
 
 
 class TooManyRequests(Problem):

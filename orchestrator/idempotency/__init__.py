@@ -1,0 +1,1 @@
+"""Every keyed request has one effect and one answer: docs/idempotency.md."""

@@ -1,0 +1,105 @@
+"""Claiming a key and recording its answer: two statements, in the transaction of the effect."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from psycopg.types.json import Jsonb
+
+from orchestrator.actors import Actor
+from orchestrator.canonical import dumps
+
+KEPT_HEADERS = ("Content-Type", "Location", "ETag")
+
+
+class Outcome(StrEnum):
+    """What a claim finds."""
+
+    FIRST = "first"
+    REPLAY = "replay"
+    MISMATCH = "mismatch"
+    IN_FLIGHT = "in_flight"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Whose key (`k`) and for which request (`fp`): 32 bytes each."""
+
+    k: bytes
+    fp: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered: the status, the headers that count, the body byte for byte."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @classmethod
+    def of(cls, response: HttpResponse) -> "Answer":
+        """An answer as it is about to be given."""
+        kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+        return cls(response.status_code, kept, response.content)
+
+    def replayed(self) -> HttpResponse:
+        """The same again, marked."""
+        return HttpResponse(self.body, status=self.status, headers={**self.headers, "Idempotent-Replayed": "true"})
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a claim found; with the answer where it is a replay; `now` is the database's."""
+
+    outcome: Outcome
+    answer: Answer | None
+    now: datetime
+
+
+def key_of(request: HttpRequest, actor: Actor, raw: str, body: Any) -> Key:
+    """The scope is the person, not the token: a refreshed token still replays. Framed by RFC 8785, then hashed."""
+    who = [actor.tenant, actor.identity.issuer, actor.identity.subject]
+    query = sorted([name, *values] for name, values in request.GET.lists())
+    what = [request.method, request.path, query, request.headers.get("If-Match"), body]
+    return Key(_hash(["idempotency/v1", *who, raw]), _hash(what))
+
+
+def _hash(value: list[Any]) -> bytes:
+    return hashlib.sha256(dumps(value)).digest()
+
+
+def claim(key: Key) -> Claim:
+    """Claim a key for this transaction. `FIRST` holds a lock that ends with the transaction, however it ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM idempotency_claim(%s, %s)", [key.k, key.fp])
+        outcome, status, headers, body, now = cursor.fetchone()
+    found = Outcome(outcome)
+    answer = Answer(status, _loaded(headers), bytes(body)) if found is Outcome.REPLAY else None
+    return Claim(found, answer, now)
+
+
+def _loaded(headers: Any) -> Any:
+    """Django leaves jsonb of its own cursors as text."""
+    return json.loads(headers) if isinstance(headers, str) else headers
+
+
+def record(key: Key, answer: Answer, *, now: datetime, request_id: str) -> None:
+    """Keep the answer, to commit with the effect."""
+    values: list[Any] = [
+        *(key.k, key.fp, answer.status, Jsonb(answer.headers), answer.body),
+        *(request_id, now + timedelta(seconds=settings.IDEMPOTENCY_TTL_SECONDS)),
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO idempotency_records (k, fp, status, headers, body, request_id, expires_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            values,
+        )

@@ -1,0 +1,146 @@
+"""The same key and request have one effect and one answer (draft-ietf-httpapi-idempotency-key-header).
+
+The steps S2 to S9 are those of docs/idempotency.md.
+"""
+
+import re
+import time
+from functools import partial
+from typing import cast
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, transaction
+from django.http import HttpRequest, HttpResponse
+
+from orchestrator import boundary
+from orchestrator.idempotency.claim import Answer, Claim, Key, Outcome, claim, key_of, record
+from orchestrator.idempotency.replay_cache import replay_cache
+from orchestrator.middleware import Call, Middleware
+from orchestrator.problem_responses import response
+from orchestrator.problems import InFlight, InvalidRequest, KeyMismatch, Problem, ServiceUnavailable
+
+HEADER = "Idempotency-Key"
+WRITES = ("POST", "PUT", "PATCH", "DELETE")
+
+# Visible ASCII without comma, bare or in quotes: the same key either way.
+_BARE = re.compile(r"[\x21\x23-\x2b\x2d-\x7e]{1,255}")
+_QUOTED = re.compile(r'"([\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]{1,255})"')
+_PATIENCE_SECONDS = 1.0
+_NAP_SECONDS = 0.05
+
+
+class KeyedCall(Call):
+    """A request inside a boundary that was opened for its key: the view leaves what it raised in `failure`."""
+
+    keyed: bool
+    failure: Exception | None
+
+
+class Unkept(Exception):  # noqa: N818  a signal to roll back
+    """An answer that is given but not remembered, and whose transaction is rolled back."""
+
+    def __init__(self, answer: HttpResponse) -> None:
+        super().__init__(answer.status_code)
+        self.answer = answer
+
+
+class Idempotency(Middleware):
+    """Opens the write boundary of a keyed request, or answers from what is remembered."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Whatever has no key, no caller, or writes nothing is handed on."""
+        call = cast(KeyedCall, request)
+        raw = request.headers.get(HEADER)
+        if raw is None or request.method not in WRITES or call.caller is None or not settings.IDEMPOTENCY_ENABLED:
+            return self.get_response(request)
+        try:
+            key = key_of(request, call.caller, _read(raw), call.json)
+            return self._answer(call, key)
+        except Problem as problem:
+            return response(problem, request)
+
+    def _answer(self, call: KeyedCall, key: Key) -> HttpResponse:
+        """S2: from the cache where it knows; else from the database. Raises Problem."""
+        cache = replay_cache()
+        kept = cache.get(key) if cache else None
+        if kept is not None:
+            fp, answer = kept
+            if fp != key.fp:
+                raise KeyMismatch
+            return answer.replayed()
+        try:
+            return boundary.write(lambda: self._first(call, key))
+        except Unkept as unkept:
+            return unkept.answer
+        except ServiceUnavailable as problem:
+            return self._after_the_unknown(key, problem)
+        except Problem as refusal:
+            return self._refusal(call, key, refusal)
+
+    def _first(self, call: KeyedCall, key: Key) -> HttpResponse:
+        """S3 to S5, inside the boundary: claim, run, render, record."""
+        claimed = claim(key)
+        if claimed.outcome is not Outcome.FIRST:
+            return _found(claimed)
+        call.keyed, call.failure = True, None
+        given = self.get_response(call)
+        if isinstance(call.failure, Problem | DatabaseError | InterfaceError):
+            raise call.failure
+        if given.status_code >= 400:
+            raise Unkept(given)
+        self._keep(call, key, given, claimed)
+        return given
+
+    def _refusal(self, call: KeyedCall, key: Key, refusal: Problem) -> HttpResponse:
+        """One key, one final answer: a refusal judged on state is remembered too, once its transaction is gone."""
+        answer = response(refusal, call)
+        if refusal.status != 409 or isinstance(refusal, InFlight):
+            return answer
+
+        def keep() -> HttpResponse:
+            claimed = claim(key)
+            if claimed.outcome is not Outcome.FIRST:
+                return _found(claimed)
+            self._keep(call, key, answer, claimed)
+            return answer
+
+        return boundary.write(keep)
+
+    def _keep(self, call: KeyedCall, key: Key, given: HttpResponse, claimed: Claim) -> None:
+        """S5, and S8 once it is committed."""
+        answer = Answer.of(given)
+        record(key, answer, now=claimed.now, request_id=call.request_id)
+        if cache := replay_cache():
+            transaction.on_commit(partial(cache.put, key, answer, settings.IDEMPOTENCY_TTL_SECONDS))
+
+    def _after_the_unknown(self, key: Key, problem: ServiceUnavailable) -> HttpResponse:
+        """S7: the connection was lost, perhaps between COMMIT and its answer. Only the record can tell."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                claimed = boundary.write(lambda: claim(key))
+            except ServiceUnavailable:
+                raise problem from None
+            if claimed.outcome is Outcome.REPLAY:
+                return _found(claimed)
+            if claimed.outcome is not Outcome.IN_FLIGHT or time.monotonic() > deadline:
+                raise problem
+            # The backend that we lost is still ending.
+            time.sleep(_NAP_SECONDS)
+
+
+def _found(claimed: Claim) -> HttpResponse:
+    """What another request with this key came to. Raises KeyMismatch, InFlight."""
+    if claimed.answer is not None:
+        return claimed.answer.replayed()
+    raise KeyMismatch if claimed.outcome is Outcome.MISMATCH else InFlight
+
+
+def _read(raw: str) -> str:
+    """The key in a header. Raises InvalidRequest."""
+    quoted = _QUOTED.fullmatch(raw)
+    if quoted is None and not _BARE.fullmatch(raw):
+        raise InvalidRequest(
+            [(HEADER, "It must be 1 to 255 visible ASCII characters without a comma, bare or quoted.")]
+        )
+    return quoted[1] if quoted else raw

@@ -1,0 +1,88 @@
+"""Redis, which says "done, here is the answer" and nothing else: never "in progress", never "not done"."""
+
+import base64
+import binascii
+import json
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+
+from orchestrator.idempotency.claim import Answer, Key
+from orchestrator.redis import Redis, redis
+
+MAX_BODY_BYTES = 64 * 1024
+_MOST_WAITING = 1000
+
+log = logging.getLogger(__name__)
+
+
+class ReplayCache:
+    """Answers by key, as JSON and never as pickles: whoever can write Redis must not be able to run code here."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._waiting: queue.Queue[Callable[[], object]] = queue.Queue(_MOST_WAITING)
+        self._writer: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> tuple[bytes, Answer] | None:
+        """The fingerprint and the answer kept under this key, or None where Redis does not know or does not say."""
+        kept = self._redis.ask(lambda client: client.get(_name(key)))
+        return None if kept is None else _read(kept)
+
+    def put(self, key: Key, answer: Answer, seconds: int) -> None:
+        """Keep an answer that is committed, off the path of the answer. What does not fit or fails is let go."""
+        if len(answer.body) > MAX_BODY_BYTES or seconds < 1:
+            return
+        self._start()
+        try:
+            self._waiting.put_nowait(
+                lambda: self._redis.ask(lambda client: client.set(_name(key), _written(key, answer), ex=seconds))
+            )
+        except queue.Full:
+            log.warning("an answer is not cached: too many wait to be")
+
+    def _start(self) -> None:
+        """The thread that writes, started where it is first needed: a forked worker has none of its parent's."""
+        with self._lock:
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write, daemon=True)
+                self._writer.start()
+
+    def _write(self) -> None:
+        while True:
+            self._waiting.get()()
+            self._waiting.task_done()
+
+
+def _name(key: Key) -> str:
+    return f"idempotency:{settings.IDEMPOTENCY_EPOCH}:{key.k.hex()}"
+
+
+def _written(key: Key, answer: Answer) -> bytes:
+    body = base64.b64encode(answer.body).decode()
+    kept = {"fp": key.fp.hex(), "status": answer.status, "headers": dict(answer.headers), "body": body}
+    return json.dumps(kept).encode()
+
+
+def _read(kept: bytes) -> tuple[bytes, Answer] | None:
+    """What somebody else may have written: anything but the form we write is as if it were not there."""
+    try:
+        found: dict[str, Any] = json.loads(kept)
+        answer = Answer(int(found["status"]), dict(found["headers"]), base64.b64decode(found["body"], validate=True))
+        return bytes.fromhex(found["fp"]), answer
+    except (ValueError, KeyError, TypeError, binascii.Error):
+        log.warning("an entry of the replay cache cannot be read")
+        return None
+
+
+@cache
+def replay_cache() -> ReplayCache | None:
+    """This worker's, or None where there is no Redis."""
+    shared = redis()
+    return None if shared is None else ReplayCache(shared)
