@@ -22,7 +22,6 @@ LEEWAY_SECONDS = 30
 
 _REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
 _REFUSED_HEADERS = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "enc", "zip"})
-_REFUSED_TYPES = frozenset({"id", "refresh", "offline", "logout"})
 # An ID token's marks (OpenID Connect Core, section 2): it says who logged in, not what they may ask of us.
 _ID_TOKEN_CLAIMS = frozenset({"nonce", "at_hash", "c_hash", "s_hash"})
 _KTY = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
@@ -36,7 +35,7 @@ def verify(token: str, origin: Origin) -> Actor:
     Raises InvalidToken, which says why for the log alone, or Forbidden for a caller without known role or tenant.
     """
     claims, issuer = verified_claims(token)
-    roles = frozenset(_ROLE_NAMES[name] for name in words(claims, settings.OIDC_ROLES_CLAIM) if name in _ROLE_NAMES)
+    roles = roles_in(claims)
     identity, behalf = _who(claims, issuer)
     if behalf is not None:
         # An agent acts with a person's rights but cannot be the person: nobody's agent decides or operates.
@@ -45,7 +44,7 @@ def verify(token: str, origin: Origin) -> Actor:
         raise Forbidden("Your token names no role that this service knows.")
     return Actor(
         identity=identity,
-        tenant=_tenant(claims, issuer),
+        tenant=tenant_in(claims, issuer),
         kind=_kind(claims, behalf),
         origin=origin,
         roles=roles,
@@ -75,7 +74,7 @@ def _verified(token: str) -> tuple[Mapping[str, Any], jwks.Issuer]:
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
         raise InvalidToken(f"malformed: {type(error).__name__}") from error
     issuer = _issuer(unverified)
-    key = _key(header, issuer)
+    key = signing_key(header, issuer)
     try:
         claims = jwt.decode(
             token,
@@ -100,7 +99,7 @@ def _issuer(unverified: Mapping[str, Any]) -> jwks.Issuer:
     return issuer
 
 
-def _key(header: Mapping[str, Any], issuer: jwks.Issuer) -> Any:
+def signing_key(header: Mapping[str, Any], issuer: jwks.Issuer) -> Any:
     """The issuer's key that the header names, if the key itself agrees to be used so. Raises InvalidToken."""
     algorithm, kid = header.get("alg"), header.get("kid")
     if algorithm not in ALGORITHMS:
@@ -121,8 +120,10 @@ def _insist_on_access_token(header: Mapping[str, Any], claims: Mapping[str, Any]
     kind = str(header.get("typ", "JWT")).lower().removeprefix("application/")
     if kind not in ("jwt", "at+jwt"):
         raise InvalidToken("not an access token: typ of the header")
-    if str(claims.get("typ", "Bearer")).lower() in _REFUSED_TYPES:
+    if str(claims.get("typ", "Bearer")).lower() != "bearer":
         raise InvalidToken("not an access token: typ of the payload")
+    if "cnf" in claims:
+        raise InvalidToken("bound to a key that the caller has not shown")
     if _ID_TOKEN_CLAIMS.intersection(claims):
         raise InvalidToken("an ID token")
 
@@ -145,7 +146,13 @@ def _kind(claims: Mapping[str, Any], behalf: Identity | None) -> Kind:
     return Kind.SERVICE_ACCOUNT if named or claims.get("client_id") == claims["sub"] else Kind.PERSON
 
 
-def _tenant(claims: Mapping[str, Any], issuer: jwks.Issuer) -> str:
+def roles_in(claims: Mapping[str, Any]) -> frozenset[Role]:
+    """The roles of ours that the claims name; others are passed over."""
+    return frozenset(_ROLE_NAMES[name] for name in words(claims, settings.OIDC_ROLES_CLAIM) if name in _ROLE_NAMES)
+
+
+def tenant_in(claims: Mapping[str, Any], issuer: jwks.Issuer) -> str:
+    """The tenant that the claims name, or the issuer's own. Raises Forbidden where it may not speak for that one."""
     tenant = path(claims, settings.OIDC_TENANT_CLAIM)
     if tenant is None:
         tenant = issuer.fallback_tenant

@@ -6,6 +6,7 @@ machine does to it: a first start that was cut short, a process id that another 
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 import psutil
 
@@ -31,6 +33,11 @@ with warnings.catch_warnings():
 PROGRAMS = POSTGRES_VERSIONS[18]
 _LONGEST_SOCKET = 100
 _PATIENCE_SECONDS = 10
+# What a server says that finds the memory or the lock of one that was killed a moment ago.
+_LEFT_OVER = ("still in use", "already exists")
+# Socket folders are a list in the server's settings, and pg_ctl hands its arguments to a shell.
+_PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
+_UNUSABLE = re.compile(r"[\"$`\\\x00-\x1f]")
 _SOCKET = ".s.PGSQL.5432"
 
 
@@ -51,21 +58,25 @@ class Server:
         folder.mkdir(parents=True, exist_ok=True)
         user = "pgserver" if os.geteuid() == 0 else None
         server = cls(data=folder.resolve() / "postgres", user=user)
+        if _UNUSABLE.search(str(server.data)):
+            raise ServerError(
+                f"{folder} has characters that PostgreSQL's own programs cannot take. Choose another folder."
+            )
         if user is not None:
             ensure_user_exists(user)
         return server
 
     @property
     def sockets(self) -> Path:
-        """Where its socket is: beside the data or, where that path is too long for a socket, in a folder of its own."""
-        if len(str(self.data / _SOCKET).encode()) <= _LONGEST_SOCKET:
+        """Where its socket is: beside the data or, where that path is too long or too odd, in a folder of its own."""
+        if len(str(self.data / _SOCKET).encode()) <= _LONGEST_SOCKET and _PLAIN.fullmatch(str(self.data)):
             return self.data
         digest = hashlib.sha256(str(self.data).encode()).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"orchestrator-{os.geteuid()}-{digest}"
 
     def address(self, database: str, user: str = "postgres") -> str:
         """A postgresql:// address of one of its databases."""
-        return f"postgresql://{user}@/{database}?host={self.sockets}"
+        return f"postgresql://{user}@/{database}?host={quote(str(self.sockets))}"
 
     def start(self, settings: Mapping[str, str] | None = None) -> None:
         """Start it, unless it runs already; with server settings such as `fsync`."""
@@ -86,8 +97,9 @@ class Server:
             try:
                 self._run("pg_ctl", "-w", "-D", str(self.data), "-l", str(self.data / "log"), "-o", options, "start")
                 return
-            except ServerError:
-                if time.monotonic() > deadline:
+            except ServerError as error:
+                passing = any(sign in str(error) for sign in _LEFT_OVER)
+                if not passing or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
 
@@ -117,6 +129,8 @@ class Server:
     def _own(self, folder: Path) -> None:
         """Make a folder that only the server's user enters: whoever reaches the socket is trusted."""
         folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.is_symlink():
+            raise PermissionError(f"{folder} leads elsewhere.")
         if self.user is not None:
             ensure_prefix_permissions(folder)
             shutil.chown(folder, self.user, self.user)

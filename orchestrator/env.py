@@ -11,6 +11,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 _ON = {"1", "true", "yes", "on"}
+_MOST_DIGITS = 18
 _OFF = {"0", "false", "no", "off"}
 
 
@@ -46,7 +47,7 @@ def flag(name: str, default: bool) -> bool:
 def whole(name: str, default: int, low: int, high: int) -> int:
     """A whole number from low to high."""
     value = text(name, str(default))
-    if not (value.isascii() and value.isdigit() and low <= int(value) <= high):
+    if not (value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS and low <= int(value) <= high):
         raise ImproperlyConfigured(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
     return int(value)
 
@@ -64,9 +65,14 @@ def names(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
 def url(name: str, default: str | None = None) -> str:
     """An http or https address with a host."""
     value = text(name, default)
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ImproperlyConfigured(f"{name} must be an http or https address, not {value!r}.")
+    try:
+        parts = urlsplit(value)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        known = False
+    if not known:
+        # Not echoed: an address may hold a password.
+        raise ImproperlyConfigured(f"{name} must be an http or https address.")
     return value
 
 

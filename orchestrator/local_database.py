@@ -13,7 +13,7 @@ from typing import IO
 import psycopg
 
 from orchestrator import roles
-from orchestrator.embedded import Server
+from orchestrator.embedded import Server, ServerError
 
 HERE = Path(__file__).resolve().parent.parent
 DATABASE = "orchestrator"
@@ -53,7 +53,10 @@ def database(var: Path) -> Iterator[str]:
     if given:
         yield given_database(given)
         return
-    server = Server.within(var)
+    try:
+        server = Server.within(var)
+    except ServerError as error:
+        raise CannotRun(str(error)) from error
     started_by = os.getpid()
     try:
         server.start()

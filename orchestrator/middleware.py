@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 
 from orchestrator import parsing, rate_limit
@@ -16,13 +17,15 @@ from orchestrator.auth import verify
 from orchestrator.claims import InvalidToken
 from orchestrator.people.cut_off import cut_off
 from orchestrator.problem_responses import response
-from orchestrator.problems import BodyTooLarge, Problem, Unauthenticated, UnsupportedMediaType
+from orchestrator.problems import BadRequest, BodyTooLarge, Problem, Unauthenticated, UnsupportedMediaType
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _TRACE_ID = re.compile(r"[\x21-\x7e]{1,128}")
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+# Version 00 has four parts; a later one may have more (W3C Trace Context, section 3.2.2).
+_PARENT = r"-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+_TRACEPARENT = re.compile(rf"00{_PARENT}|(?!00|ff)[0-9a-f]{{2}}{_PARENT}(-.*)?")
 _JSON = ("application/json",)
 _MERGE_PATCH = ("application/json", "application/merge-patch+json")
 
@@ -79,7 +82,7 @@ def trace_id(request: HttpRequest) -> str:
     if _TRACE_ID.fullmatch(given := request.headers.get("X-Trace-Id", "")):
         return given
     if parent := _TRACEPARENT.fullmatch(request.headers.get("traceparent", "")):
-        return parent[1]
+        return parent[1] or parent[2]
     return secrets.token_hex(16)
 
 
@@ -95,6 +98,18 @@ class SafeHeaders(Middleware):
         answer.headers.setdefault("Cache-Control", "no-store")
         answer.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
         return answer
+
+
+class KnownHost(Middleware):
+    """Refuses a Host that is not ours (ALLOWED_HOSTS): Django judges it only where something asks for it."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """400 for any other."""
+        try:
+            request.get_host()
+        except DisallowedHost:
+            return response(BadRequest("The Host header names none of this service's hosts."), request)
+        return self.get_response(request)
 
 
 class BodyLimit(Middleware):

@@ -14,6 +14,13 @@ LOCAL_ISSUER = "local"
 class PersonManager(UserManager["Person"]):
     """Makes people. Those made here, by `createsuperuser`, are of the issuer `local`."""
 
+    def create_user(
+        self, username: str, email: str | None = None, password: str | None = None, **extra_fields: Any
+    ) -> "Person":
+        """Somebody of the issuer `local` who may do nothing yet."""
+        extra_fields.setdefault("subject", username)
+        return super().create_user(username, email, password, **extra_fields)
+
     def create_superuser(
         self, username: str, email: str | None = None, password: str | None = None, **extra_fields: Any
     ) -> "Person":

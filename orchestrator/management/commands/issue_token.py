@@ -33,6 +33,8 @@ class Command(BaseCommand):
         """Sign it."""
         if options["ttl"] < 1:
             raise CommandError("--ttl must be at least one second.")
+        if not options["subject"].strip():
+            raise CommandError("--subject must not be blank.")
         key = local_key.load_or_make(settings.LOCAL_KEY_FILE)
         headers = {"kid": local_key.key_id(key.public_key()), "typ": "at+jwt"}
         return jwt.encode(_claims(options), key, algorithm="EdDSA", headers=headers)
