@@ -15,7 +15,7 @@ def client_address(request: HttpRequest) -> str | None:
     hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
     while hops and _is_ours(peer):
         peer = hops.pop()
-    return peer if _is_address(peer) else None
+    return str(ip_address(peer)) if _is_address(peer) else None
 
 
 def _is_ours(peer: str) -> bool:
@@ -25,8 +25,9 @@ def _is_ours(peer: str) -> bool:
 
 
 def _is_address(text: str) -> bool:
+    """An address without a zone, which means nothing elsewhere and which PostgreSQL does not keep."""
     try:
         ip_address(text)
     except ValueError:
         return False
-    return True
+    return "%" not in text

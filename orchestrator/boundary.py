@@ -1,16 +1,20 @@
 """write(): the one place that opens and ends a write transaction."""
 
+import random
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import psycopg
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from psycopg.pq import TransactionStatus
 
 from orchestrator.problems import Problem, ServiceUnavailable
 
 T = TypeVar("T")
 
 _TIMES = 3
+_LONGEST_NAP_SECONDS = 0.02
 # The database cannot serve now: the session was ended for idling in a transaction, or migrations are not applied yet.
 _AWAY = {"25P03", "42P01"}
 # Another transaction won: the same work, done again from its first line, may well succeed.
@@ -39,16 +43,27 @@ def _repeated(work: Callable[[], T]) -> T:
     for left in reversed(range(_TIMES)):
         try:
             with transaction.atomic(durable=True):
-                return work()
-        except DatabaseError as error:
+                done = work()
+                _insist_on_sound_transaction()
+            return done
+        except (DatabaseError, InterfaceError) as error:
             if sqlstate(error) in _REPEATABLE and left:
+                # Not at once: the repeated work would overtake the one that it made way for, and meet it again.
+                time.sleep(random.uniform(0, _LONGEST_NAP_SECONDS))  # noqa: S311  no secret
                 continue
             if is_away(error):
+                # A connection that is known to be dead must not fail the next write too.
+                connection.close_if_unusable_or_obsolete()
                 raise ServiceUnavailable("The database cannot be reached, or is too busy.") from error
             raise
-        except InterfaceError as error:
-            raise ServiceUnavailable("The database cannot be reached, or is too busy.") from error
     raise AssertionError("unreachable")
+
+
+def _insist_on_sound_transaction() -> None:
+    """Refuse to report success where `work` swallowed an error of the database: its COMMIT would be a ROLLBACK."""
+    raw = connection.connection
+    if raw is not None and raw.info.transaction_status == TransactionStatus.INERROR:
+        raise DatabaseError("The transaction was aborted and cannot be committed.")
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -61,8 +76,6 @@ def is_away(error: BaseException) -> bool:
     """Whether an error means that the database is away, out of room or out of time, rather than asked wrongly.
 
     psycopg's OperationalError covers lost and refused connections, shutdown, lock and statement timeouts, a full disk
-    and too many connections. Whatever came after the connection was lost is a consequence of that.
+    and too many connections.
     """
-    if isinstance(error, OperationalError | InterfaceError) or sqlstate(error) in _AWAY:
-        return True
-    return isinstance(error, DatabaseError) and connection.connection is not None and connection.connection.closed
+    return isinstance(error, OperationalError | InterfaceError) or sqlstate(error) in _AWAY

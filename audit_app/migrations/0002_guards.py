@@ -21,15 +21,30 @@ ALTER TABLE audit_events ADD CONSTRAINT audit_events_hash CHECK (
   hash = sha256('\x61756469742f763100'::bytea || coalesce(prev_hash, decode(repeat('00', 32), 'hex'))
                 || convert_to(body, 'UTF8')));
 ALTER TABLE audit_events ADD CONSTRAINT audit_events_columns CHECK (
-  seq IS NULL OR body::jsonb @> jsonb_build_object(
-    'id', id, 'event_type', event_type, 'seq', seq, 'from', from_status, 'to', to_status, 'tenant', tenant,
+  seq IS NULL OR (body::jsonb @> jsonb_build_object(
+    'id', id, 'event_type', event_type, 'seq', seq, 'version', seq, 'from', from_status, 'to', to_status,
+    'tenant', tenant, 'role', role, 'reason', reason, 'via', via, 'request_id', request_id, 'trace_id', trace_id,
+    'cause', cause, 'at', to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     'subject', jsonb_build_object('type', subject_type, 'id', subject_id),
-    'actor', jsonb_build_object('issuer', actor_issuer, 'subject', actor_subject, 'kind', actor_kind)));
+    'actor', jsonb_build_object('issuer', actor_issuer, 'subject', actor_subject, 'kind', actor_kind),
+    'on_behalf_of', CASE WHEN on_behalf_of_subject IS NOT NULL THEN
+      jsonb_build_object('issuer', on_behalf_of_issuer, 'subject', on_behalf_of_subject) END)
+    AND ip IS NOT DISTINCT FROM (body::jsonb ->> 'ip')::inet
+    AND metadata -> 'changes' = body::jsonb -> 'changes'));
 """
 
 # Called by deferred constraint triggers with the subject's type: at COMMIT, whatever moved must have its event.
 # pg_temp stands last in the path: a temporary table named audit_events must not be believed.
 COMPLETE = """
+-- An event of an earlier transaction tells of an earlier change: with it a deleted row could be brought back.
+CREATE FUNCTION audit_insist_on_now(written xid8, noun text, id uuid) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF written <> pg_current_xact_id() THEN
+    RAISE EXCEPTION '% % changed in another transaction than its event', noun, id
+      USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+END $$;
+
 CREATE FUNCTION audit_is_complete() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
   noun text := TG_ARGV[0];
@@ -43,6 +58,7 @@ BEGIN
       RAISE EXCEPTION '% % was deleted without its event', noun, OLD.id
         USING ERRCODE = 'integrity_constraint_violation';
     END IF;
+    PERFORM audit_insist_on_now(event.xid, noun, OLD.id);
     RETURN NULL;
   END IF;
   SELECT * INTO event FROM audit_events e
@@ -60,6 +76,7 @@ BEGIN
     RAISE EXCEPTION '% % does not follow its version %', noun, NEW.id, OLD.version
       USING ERRCODE = 'integrity_constraint_violation';
   END IF;
+  PERFORM audit_insist_on_now(event.xid, noun, NEW.id);
   RETURN NULL;
 END $$;
 """

@@ -52,7 +52,9 @@ def _update(rows: Sequence[Recorded], columns: Sequence[str]) -> None:
     """One `UPDATE … FROM unnest(…)` for all rows: an array for the ids and one for each column."""
     fields = {field.attname: field for field in rows[0]._meta.concrete_fields}
     chosen = [fields["id"], *(fields[name] for name in columns)]
-    arrays = ", ".join(f"%s::{field.db_type(connection)}[]" for field in chosen)
+    # Without the length: an explicit cast to varchar(n) would cut what is too long instead of refusing it.
+    types = [str(field.db_type(connection)).partition("(")[0] for field in chosen]
+    arrays = ", ".join(f"%s::{name}[]" for name in types)
     sets = ", ".join(f'"{field.column}" = new."{field.column}"' for field in chosen[1:])
     named = ", ".join(f'"{field.column}"' for field in chosen)
     table = rows[0]._meta.db_table

@@ -52,7 +52,9 @@ def lock(row: Row, *, if_match: frozenset[int] | None = None) -> Row:
 
 @cache
 def _locking_read(model: type[Recorded]) -> str:
-    return f'SELECT *, clock_timestamp() AS now FROM "{model._meta.db_table}" WHERE id = %s FOR NO KEY UPDATE'
+    # The clock is read outside the locking query: beside the row it would tell the time from before the wait.
+    locking = f'SELECT * FROM "{model._meta.db_table}" WHERE id = %s FOR NO KEY UPDATE'
+    return f"SELECT locked.*, clock_timestamp() AS now FROM ({locking}) AS locked"
 
 
 @contextmanager

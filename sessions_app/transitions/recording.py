@@ -10,9 +10,16 @@ from django.db import models
 from audit_app import trail
 from audit_app.trail import Action, Event, Link
 from orchestrator.actors import Actor
+from orchestrator.canonical import dumps
 from sessions_app.models import Recorded
 
 Snapshot = dict[str, Any]
+
+
+class _Json(str):
+    """The text of a document."""
+
+    __slots__ = ()
 
 
 def snapshot(row: Recorded) -> Snapshot:
@@ -24,12 +31,18 @@ def snapshot(row: Recorded) -> Snapshot:
 
 
 def _frozen(field: "models.Field[Any, Any]", value: Any) -> Any:
-    return json.dumps(value, sort_keys=True) if isinstance(field, models.JSONField) else value
+    return _Json(json.dumps(value, sort_keys=True)) if isinstance(field, models.JSONField) else value
 
 
 def moved(before: Snapshot, row: Recorded) -> list[str]:
     """The columns that are not as they were, by name."""
-    return [name for name, value in snapshot(row).items() if value != before[name]]
+    return [name for name, value in snapshot(row).items() if value != before[name] and not _same(value, before[name])]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two documents are the same but for how their numbers are written: 1 and 1.0, 0.0 and -0.0 (RFC 8785)."""
+    both_text = isinstance(one, _Json) and isinstance(other, _Json)
+    return both_text and dumps(json.loads(one)) == dumps(json.loads(other))
 
 
 def is_told(row: Recorded, columns: Iterable[str]) -> bool:

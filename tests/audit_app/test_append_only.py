@@ -1,0 +1,274 @@
+"""audit_events: what is written stays as it is, and says what its hash was taken over."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg.errors import (
+    CheckViolation,
+    InsufficientPrivilege,
+    InvalidTextRepresentation,
+    NotNullViolation,
+    RestrictViolation,
+    UniqueViolation,
+)
+
+from tests import work
+from tests.database import owner_connection, service_connection, superuser_connection
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ANOTHER = UUID("018f0000-0000-7000-8000-000000000000")
+
+Connect = Callable[[], psycopg.Connection[Any]]
+
+REWRITES = {
+    "update": "UPDATE audit_events SET reason = 'another'",
+    "update of no row": "UPDATE audit_events SET reason = 'another' WHERE false",
+    "delete": "DELETE FROM audit_events",
+    "delete of no row": "DELETE FROM audit_events WHERE false",
+    "truncate": "TRUNCATE audit_events",
+    "truncate with what refers to it": "TRUNCATE audit_events CASCADE",
+    "update by insert": """
+        INSERT INTO audit_events SELECT * FROM audit_events ON CONFLICT (id) DO UPDATE SET reason = 'another'""",
+    "update by merge": """
+        MERGE INTO audit_events old USING audit_events new ON old.id = new.id
+        WHEN MATCHED THEN UPDATE SET reason = 'another'""",
+    "delete by merge": """
+        MERGE INTO audit_events old USING audit_events new ON old.id = new.id WHEN MATCHED THEN DELETE""",
+}
+rewriting = pytest.mark.parametrize("statement", REWRITES.values(), ids=REWRITES.keys())
+
+
+@pytest.fixture
+def event() -> work.Event:
+    """The one event that there is."""
+    work.open_session()
+    (event,) = work.events()
+    return event
+
+
+def _attempt(connect: Connect, *statements: str) -> None:
+    with connect() as beside:
+        for statement in statements:
+            beside.execute(statement)
+
+
+@rewriting
+def test_the_service_has_no_right_to_rewrite_events(event: work.Event, statement: str) -> None:
+    with pytest.raises(InsufficientPrivilege):
+        _attempt(service_connection, statement)
+    assert work.events() == [event]
+
+
+@rewriting
+def test_refuses_to_rewrite_events_for_their_owner(event: work.Event, statement: str) -> None:
+    with pytest.raises(RestrictViolation):
+        _attempt(owner_connection, statement)
+    assert work.events() == [event]
+
+
+@rewriting
+def test_refuses_to_rewrite_events_for_a_superuser(event: work.Event, statement: str) -> None:
+    with pytest.raises(RestrictViolation):
+        _attempt(superuser_connection, statement)
+    assert work.events() == [event]
+
+
+@rewriting
+def test_refuses_to_rewrite_events_under_the_role_of_a_replica(event: work.Event, statement: str) -> None:
+    with pytest.raises(RestrictViolation):
+        _attempt(superuser_connection, "SET session_replication_role = replica", statement)
+    assert work.events() == [event]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET session_replication_role = replica",
+        "ALTER TABLE audit_events DISABLE TRIGGER ALL",
+        "ALTER TABLE audit_events DISABLE TRIGGER audit_events_append_only",
+        "DROP TRIGGER audit_events_append_only ON audit_events",
+        "ALTER TABLE audit_events DROP CONSTRAINT audit_events_hash",
+        "CREATE OR REPLACE FUNCTION audit_events_refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "CREATE TABLE shadow ()",
+        "DROP TABLE audit_events",
+        "ALTER TABLE audit_events RENAME TO forgotten",
+    ],
+)
+def test_the_service_cannot_lift_the_guards(event: work.Event, statement: str) -> None:
+    with pytest.raises(InsufficientPrivilege):
+        _attempt(service_connection, statement)
+    with pytest.raises(InsufficientPrivilege):
+        _attempt(service_connection, "DELETE FROM audit_events")
+    assert work.events() == [event]
+
+
+def test_the_service_gains_nothing_by_granting_itself_rights(event: work.Event) -> None:
+    grant = "GRANT UPDATE, DELETE, TRUNCATE ON audit_events TO orchestrator_service"
+    with pytest.raises(InsufficientPrivilege):
+        _attempt(service_connection, grant, "DELETE FROM audit_events")
+    assert work.events() == [event]
+
+
+# What may be appended.
+
+
+def _append(event: work.Event) -> None:
+    with service_connection() as beside:
+        work.insert(beside, "audit_events", event)
+
+
+def _link(**columns: Any) -> work.Event:
+    """The first event of some row's chain."""
+    row = {
+        "subject_type": "session",
+        "subject_id": uuid4(),
+        "seq": 1,
+        "prev_hash": work.GENESIS,
+        "to_status": "pending",
+    }
+    return work.written(**{**row, **columns})
+
+
+def test_takes_an_event_that_is_true_to_its_hash() -> None:
+    _append(_link())
+    assert len(work.events()) == 1
+
+
+def test_takes_an_event_outside_a_chain() -> None:
+    _append(work.written())
+    assert len(work.events("seq IS NULL")) == 1
+
+
+@pytest.mark.parametrize("make", [_link, work.written], ids=["in a chain", "outside"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: {"hash": bytes(32)},
+        lambda event: {"hash": event["hash"][:31]},
+        lambda _: {"hash": b""},
+        lambda event: {"hash": work.hash_of(bytes(31) + b"\1", event["body"])},
+        lambda _: {"prev_hash": bytes(31) + b"\1"},
+        lambda event: {"body": event["body"] + " "},
+    ],
+    ids=["zeros", "cut", "empty", "of another chain", "another before it", "another body"],
+)
+def test_refuses_a_wrong_hash(make: Callable[[], work.Event], change: Callable[[work.Event], dict[str, Any]]) -> None:
+    event = make()
+    with pytest.raises(CheckViolation) as refusal:
+        _append({**event, **change(event)})
+    assert refusal.value.diag.constraint_name == "audit_events_hash"
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_refuses_a_hash_before_it_of_another_length(length: int) -> None:
+    event, before = _link(), b"\1" * length
+    with pytest.raises(CheckViolation) as refusal:
+        _append({**event, "prev_hash": before, "hash": work.hash_of(before, event["body"])})
+    assert refusal.value.diag.constraint_name == "audit_events_hash"
+
+
+@pytest.mark.parametrize("column", ["hash", "body"])
+def test_refuses_an_event_without(column: str) -> None:
+    with pytest.raises(NotNullViolation):
+        _append({**_link(), column: None})
+
+
+def test_refuses_a_body_that_is_no_json() -> None:
+    body = "not JSON"
+    with pytest.raises(InvalidTextRepresentation):
+        _append({**_link(), "body": body, "hash": work.hash_of(work.GENESIS, body)})
+
+
+def test_refuses_a_body_that_says_nothing() -> None:
+    with pytest.raises(CheckViolation) as refusal:
+        _append({**_link(), "body": "{}", "hash": work.hash_of(work.GENESIS, "{}")})
+    assert refusal.value.diag.constraint_name == "audit_events_columns"
+
+
+@pytest.mark.parametrize(
+    ("column", "otherwise"),
+    [
+        ("id", ANOTHER),
+        ("event_type", "session.deleted"),
+        ("role", "manager"),
+        ("timestamp", timedelta(seconds=1)),
+        ("trace_id", "trace-2"),
+        ("metadata", '{"changes": {"metadata": {}}}'),
+        ("subject_type", "task"),
+        ("subject_id", ANOTHER),
+        ("seq", 2),
+        ("from_status", "active"),
+        ("from_status", None),
+        ("to_status", "completed"),
+        ("to_status", None),
+        ("tenant", "another"),
+        ("actor_issuer", "https://another.example"),
+        ("actor_subject", "mallory"),
+        ("actor_kind", "person"),
+        ("on_behalf_of_issuer", "https://another.example"),
+        ("on_behalf_of_subject", "mallory"),
+        ("via", "admin"),
+        ("reason", "another"),
+        ("cause", ANOTHER),
+        ("cause", None),
+        ("request_id", "request-2"),
+        ("ip", "192.0.2.8"),
+        ("ip", None),
+    ],
+)
+def test_refuses_a_column_that_the_body_contradicts(column: str, otherwise: Any) -> None:
+    event = _link(from_status="pending")
+    value = event[column] + otherwise if isinstance(otherwise, timedelta) else otherwise
+    assert value != event[column]
+    with pytest.raises(CheckViolation) as refusal:
+        _append({**event, column: value})
+    assert refusal.value.diag.constraint_name == "audit_events_columns"
+
+
+@pytest.mark.parametrize(
+    "without", [{"subject_type": None}, {"subject_id": None}, {"prev_hash": None}, {"seq": 0}, {"seq": -1}], ids=str
+)
+def test_refuses_a_place_in_a_chain_without_a_subject_or_a_hash_before_it(without: dict[str, Any]) -> None:
+    with pytest.raises(CheckViolation) as refusal:
+        _append(_link(**without))
+    assert refusal.value.diag.constraint_name == "audit_events_seq_needs_a_subject"
+
+
+def test_refuses_a_second_event_in_one_place_of_a_chain() -> None:
+    first = _link()
+    _append(first)
+    second = _link(subject_id=first["subject_id"], event_type="session.activated", to_status="active")
+    with pytest.raises(UniqueViolation) as refusal:
+        _append(second)
+    assert refusal.value.diag.constraint_name == "audit_events_chain"
+    _append(_link(subject_id=first["subject_id"], seq=2, prev_hash=first["hash"]))
+
+
+def test_refuses_a_second_event_under_one_id() -> None:
+    first = _link()
+    _append(first)
+    with pytest.raises(UniqueViolation):
+        _append(_link(id=first["id"]))
+
+
+@pytest.mark.parametrize(("column", "value"), [("xid", "1"), ("era", 7)])
+def test_the_service_cannot_choose_what_seals_are_ordered_by(column: str, value: Any) -> None:
+    with pytest.raises(InsufficientPrivilege):
+        _append({**_link(), column: value})
+    assert work.events() == []
+
+
+def test_the_database_names_the_transaction_and_the_era() -> None:
+    with service_connection() as beside, beside.transaction():
+        work.insert(beside, "audit_events", _link())
+        with beside.transaction():  # a savepoint has an id of its own, which is not asked for
+            work.insert(beside, "audit_events", _link())
+        current = beside.execute("SELECT pg_current_xact_id()::text").fetchone()
+        written = beside.execute("SELECT DISTINCT xid::text, era FROM audit_events").fetchall()
+    assert current is not None
+    assert written == [(current[0], 1)]
