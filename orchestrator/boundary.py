@@ -39,6 +39,17 @@ def write(work: Callable[[], T]) -> T:
         raise
 
 
+def read(work: Callable[[], T]) -> T:
+    """Run `work`, which only looks, outside a transaction. Raises ServiceUnavailable where the database is away."""
+    try:
+        return work()
+    except (DatabaseError, InterfaceError) as error:
+        if is_away(error):
+            connection.close_if_unusable_or_obsolete()
+            raise ServiceUnavailable("The database cannot be reached, or is too busy.") from error
+        raise
+
+
 def _repeated(work: Callable[[], T]) -> T:
     for left in reversed(range(_TIMES)):
         try:

@@ -1,8 +1,10 @@
 """Doing something again and again, until told to stop."""
 
 import logging
+import math
 import signal
 import threading
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from types import FrameType
 
@@ -11,6 +13,17 @@ from django.db import close_old_connections
 from orchestrator.problems import ServiceUnavailable
 
 log = logging.getLogger(__name__)
+
+
+def interval(text: str) -> float:
+    """A number of seconds above 0, as a command's argument. Raises argparse's error."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ArgumentTypeError("it must be a number of seconds above 0")
+    return seconds
 
 
 def every(seconds: float, work: Callable[[], object]) -> None:

@@ -17,7 +17,8 @@ PARAMETERS = frozenset({"page", "page_size", "cursor"})
 
 Row = TypeVar("Row", bound=models.Model)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LONGEST_NUMBER = 30
+# Python reads no longer numbers, and no request line is that long.
+_LONGEST_NUMBER = 4000
 
 
 @dataclass(frozen=True)

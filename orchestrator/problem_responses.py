@@ -85,7 +85,7 @@ def as_problem(error: Exception) -> Problem | None:
 def _errors(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """DRF's nested errors as (dotted field, message)."""
     if isinstance(detail, ErrorDetail | str):
-        yield path, str(detail)
+        yield path or "body", str(detail)
     elif isinstance(detail, Mapping):
         for name, inner in detail.items():
             yield from _errors(inner, path if name == "non_field_errors" else f"{path}.{name}".lstrip("."))

@@ -41,6 +41,11 @@ def due(actor: Actor, beside: Collection[UUID] = ()) -> QuerySet[Session]:
     return rows.exclude(pk__in=beside) if beside else rows
 
 
+def count_due() -> int:
+    """How many sessions are due. Raises ServiceUnavailable where the database is away."""
+    return boundary.read(due(job("expire_sessions")).count)
+
+
 def expire_due(*, limit: int | None = None, progress: Callable[[int], object] = lambda _count: None) -> Outcome:
     """Expire every session that is due, or `limit` of them; tell `progress` how many after each batch.
 
@@ -59,7 +64,7 @@ def expire_due(*, limit: int | None = None, progress: Callable[[int], object] = 
             outcome.expired += count
             patience = time.monotonic() + _PATIENCE_SECONDS
             progress(count)
-        elif time.monotonic() > patience or not due(actor, outcome.poison).exists():
+        elif time.monotonic() > patience or not boundary.read(due(actor, outcome.poison).exists):
             break
         else:
             time.sleep(_NAP_SECONDS)
@@ -74,7 +79,8 @@ def _batch(actor: Actor, size: int, poison: dict[UUID, str]) -> int:
         raise
     except Exception:
         log.exception("a batch failed and is gone through row by row")
-    chosen = list(due(actor, poison).order_by("expires_at").values_list("pk", flat=True)[:size])
+    ids = due(actor, poison).order_by("expires_at").values_list("pk", flat=True)[:size]
+    chosen = boundary.read(lambda: list(ids))
     return sum(_single(actor, pk, poison) for pk in chosen)
 
 

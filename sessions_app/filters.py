@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import Q
@@ -13,6 +13,12 @@ from sessions_app.models.session import SessionStatus
 
 METADATA = "metadata."
 _MAX_DEPTH = 30
+_MOST_BARS = 9
+_MOMENT = re.compile(
+    r"(?P<to_micros>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?)(?P<finer>\d*)"
+    r"(?P<offset>Z|[+ -]([01]\d|2[0-3]):[0-5]\d)",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 class Refused(ValueError):  # noqa: N818
@@ -37,11 +43,16 @@ def equal(column: str) -> Callable[[str], Q]:
 
 
 def identity(text: str) -> Q:
-    """`<issuer>|<subject>`, as `created_by` is written. The subject is what follows the last bar."""
-    issuer, bar, subject = text.rpartition("|")
-    if not (issuer and bar and subject):
+    """`<issuer>|<subject>`, as `created_by` is written. Either may have bars of its own: every reading counts."""
+    parts = text.split("|")
+    readings = [("|".join(parts[:at]), "|".join(parts[at:])) for at in range(1, min(len(parts), _MOST_BARS))]
+    found = Q()
+    for issuer, subject in readings:
+        if issuer and subject:
+            found |= Q(created_by_issuer=issuer, created_by_subject=subject)
+    if not found:
         raise Refused("It must be <issuer>|<subject>.")
-    return Q(created_by_issuer=issuer, created_by_subject=subject)
+    return found
 
 
 def uuid(column: str) -> Callable[[str], Q]:
@@ -57,20 +68,24 @@ def uuid(column: str) -> Callable[[str], Q]:
 
 
 def moment(lookup: str) -> Callable[[str], Q]:
-    """A date and time with its offset, as RFC 3339 has it."""
+    """A date and time with its offset (RFC 3339, section 5.6)."""
 
     def read(text: str) -> Q:
-        # In a query string a plus sign means a space, and few callers escape it.
-        text = re.sub(r" (\d\d:\d\d)$", r"+\1", text)
         try:
-            at = datetime.fromisoformat(text.upper())
-        except ValueError:
-            at = None
-        if at is None or at.tzinfo is None:
-            raise Refused("It must be a date and time with an offset, such as 2026-01-31T09:00:00Z.")
-        return Q(**{f"created_at__{lookup}": at})
+            if parts := _MOMENT.fullmatch(text):
+                return Q(**{f"created_at__{lookup}": _instant(parts)})
+        except (ValueError, OverflowError):
+            pass
+        raise Refused("It must be a date and time with an offset, such as 2026-01-31T09:00:00Z.")
 
     return read
+
+
+def _instant(parts: re.Match[str]) -> datetime:
+    """The moment in UTC; what is finer than a microsecond, the grain of the rows, counts as the next one."""
+    # In a query string a plus sign means a space, and few callers escape it.
+    at = datetime.fromisoformat(parts["to_micros"].upper() + parts["offset"].upper().replace(" ", "+"))
+    return at.astimezone(UTC) + timedelta(microseconds=1 if (parts["finer"] or "").strip("0") else 0)
 
 
 SESSION_FILTERS: Mapping[str, Callable[[str], Q]] = {

@@ -108,7 +108,7 @@ def _next(
             cause=cause,
         )
     )
-    row.version, row.audit_head = link.event.seq, link.hash
+    row.version, row.audit_head = row.version + 1, link.hash
     return link
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from audit_app.trail import Action
+from audit_app.trail import Action, instant
 from orchestrator.actors import Actor
 from orchestrator.problems import IllegalTransition, SessionExpired
 from sessions_app import documents
@@ -95,7 +95,7 @@ def _insist_on_open(session: Session, status: str | None, *, changes: bool) -> N
 
 def _expired(session: Session, *, to: str | None) -> SessionExpired:
     members = {"from": str(session.status), "to": to, "allowed": list(session.allowed_transitions())}
-    return SessionExpired(f"It expired at {session.expires_at.isoformat()}.", members=members)
+    return SessionExpired(f"It expired at {instant(session.expires_at)}.", members=members)
 
 
 def _move(session: Session, status: str) -> tuple[Action, Callable[[Session], None]]:

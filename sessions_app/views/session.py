@@ -73,7 +73,7 @@ class SessionViewSet(ApiViewSet):
 
     def destroy(self, request: Request, pk: str) -> Response:
         """DELETE /sessions/{id}"""
-        if request.data:
+        if request._request.body:
             raise InvalidRequest([("body", "DELETE takes no body.")])
         if_match = conditional.if_match(request._request)
         session = permissions.find(Session, read_id(pk), self.actor)

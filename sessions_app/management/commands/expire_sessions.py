@@ -7,10 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from rich.progress import Progress
 
-from orchestrator.actors import job
-from orchestrator.loops import every
+from orchestrator.loops import every, interval
 from orchestrator.problems import ServiceUnavailable
-from sessions_app.expiry import Outcome, due, expire_due
+from sessions_app.expiry import Outcome, count_due, expire_due
 
 
 class Command(BaseCommand):
@@ -22,18 +21,23 @@ class Command(BaseCommand):
         """How many, whether at all, how often."""
         parser.add_argument("--limit", type=int, help="expire this many at most")
         parser.add_argument("--dry-run", action="store_true", help="only say how many are due")
-        parser.add_argument("--loop", type=float, metavar="SECONDS", help="do it again every so often, until stopped")
+        parser.add_argument(
+            "--loop", type=interval, metavar="SECONDS", help="do it again every so often, until stopped"
+        )
 
     def handle(self, *args: Any, **options: Any) -> str | None:
         """Expire them."""
         if options["limit"] is not None and options["limit"] < 1:
             raise CommandError("--limit must be at least 1.")
         if options["loop"] is not None:
+            if options["dry_run"]:
+                raise CommandError("--dry-run and --loop do not go together.")
             every(options["loop"], lambda: self._round(options["limit"]))
             return None
         try:
             if options["dry_run"]:
-                return f"{due(job('expire_sessions')).count()} sessions are due."
+                count = count_due()
+                return f"{count} session{' is' if count == 1 else 's are'} due."
             return sentence(expire(options["limit"]))
         except ServiceUnavailable as problem:
             raise CommandError(problem.detail) from problem
@@ -48,7 +52,7 @@ def expire(limit: int | None) -> Outcome:
     """Expire what is due, with a progress bar when a person watches."""
     if not sys.stderr.isatty():
         return expire_due(limit=limit)
-    count = due(job("expire_sessions")).count()
+    count = count_due()
     with Progress(transient=True) as bar:
         shown = bar.add_task("Expiring", total=count if limit is None else min(count, limit))
         return expire_due(limit=limit, progress=lambda done: bar.advance(shown, done))

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from orchestrator.loops import every
+from orchestrator.loops import every, interval
 from orchestrator.problems import ServiceUnavailable
 from sessions_app.expiry import expire_due
 from sessions_app.management.commands.expire_sessions import sentence
@@ -22,7 +22,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """How often."""
-        parser.add_argument("--loop", type=float, metavar="SECONDS", help="do it again every so often, until stopped")
+        parser.add_argument(
+            "--loop", type=interval, metavar="SECONDS", help="do it again every so often, until stopped"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do every duty."""

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand
 
 from tests.database import owner_connection
 
-TABLES = ("audit_events", "sessions", "approvals", "tasks", "people_person", "idempotency_records")
+TABLES = ("audit_events", "sessions", "approvals", "tasks", "people_person", "django_session", "idempotency_records")
 REFUSALS = {"audit_events": "audit_events_append_only"} | {
     table: f"{table}_no_truncate" for table in ("sessions", "approvals", "tasks")
 }
@@ -33,7 +33,7 @@ class Command(BaseCommand):
             self._empty(connection)
 
     def _empty(self, connection: psycopg.Connection) -> None:
-        was = dict(connection.execute("SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal").fetchall())
+        was: dict[str, str] = dict(connection.execute("SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal").fetchall())
         for table, trigger in REFUSALS.items():
             connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
         connection.execute(f"TRUNCATE {', '.join(TABLES)} CASCADE")
