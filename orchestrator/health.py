@@ -10,12 +10,19 @@ from orchestrator import __version__
 from orchestrator.problem_responses import reads_only, response
 from orchestrator.problems import ServiceUnavailable
 
+LINKS = {
+    "sessions": "/sessions",
+    "status": "/status",
+    "health": "/health",
+    "problems": "/problems",
+    "api_docs": "/api-docs",
+}
+
 
 @reads_only
 def index(request: HttpRequest) -> HttpResponse:
     """GET /: what this is and where to go from here."""
-    links = {"sessions": "/sessions", "status": "/status", "health": "/health", "problems": "/problems"}
-    return JsonResponse({"service": "orchestrator", "version": __version__, "links": links})
+    return JsonResponse({"service": "orchestrator", "version": __version__, "links": LINKS})
 
 
 @reads_only

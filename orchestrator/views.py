@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -16,6 +16,11 @@ from orchestrator.actors import Actor
 from orchestrator.problems import InvalidRequest
 
 _READS = ("GET", "HEAD", "OPTIONS")
+
+
+def is_keyed(request: HttpRequest) -> bool:
+    """Whether the write boundary was opened already, for the request's Idempotency-Key."""
+    return getattr(request, "keyed", False)
 
 
 class ApiView(APIView):
@@ -34,6 +39,9 @@ class ApiView(APIView):
             self.initial(drf_request, *args, **kwargs)
             answer = self._handle(drf_request, *args, **kwargs)
         except Exception as error:  # noqa: BLE001  handle_exception raises again what is no problem
+            if is_keyed(request):
+                # Whoever opened the boundary for the request's key decides by this what becomes of it.
+                request.failure = error
             answer = self.handle_exception(error)
         self.response = self.finalize_response(drf_request, answer, *args, **kwargs)
         return self.response
@@ -42,9 +50,10 @@ class ApiView(APIView):
         method = str(request.method)
         known = method.lower() in self.http_method_names
         handler = getattr(self, method.lower(), self.http_method_not_allowed) if known else self.http_method_not_allowed
-        if handler != self.http_method_not_allowed:
-            self._insist_on_parameters(request)
-        if method in _READS:
+        if handler == self.http_method_not_allowed:
+            return handler(request, *args, **kwargs)
+        self._insist_on_parameters(request)
+        if method in _READS or is_keyed(request._request):
             return handler(request, *args, **kwargs)
         return boundary.write(lambda: handler(request, *args, **kwargs))
 

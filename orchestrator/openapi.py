@@ -1,0 +1,117 @@
+"""The API's document (OpenAPI 3.1): what every operation has in common, added to what each one says of itself."""
+
+from functools import cache
+from threading import Lock
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer
+
+from orchestrator import openapi_headers, problem_schemas, service_docs
+from orchestrator.openapi_headers import Schema
+from orchestrator.problems import (
+    BadRequest,
+    BodyTooLarge,
+    Forbidden,
+    InFlight,
+    InternalError,
+    InvalidJson,
+    KeyMismatch,
+    Problem,
+    ServiceUnavailable,
+    TooManyRequests,
+    Unauthenticated,
+    UnsupportedMediaType,
+    catalogue,
+)
+
+ALWAYS: tuple[type[Problem], ...] = (BadRequest, BodyTooLarge, InternalError)
+"""How any operation may refuse, the public ones too."""
+
+WITH_A_CALLER: tuple[type[Problem], ...] = (
+    InvalidJson,
+    Unauthenticated,
+    Forbidden,
+    UnsupportedMediaType,
+    TooManyRequests,
+    ServiceUnavailable,
+)
+"""How any operation that needs a token may refuse besides. A body is judged even where none is asked for."""
+
+WITH_A_KEY: tuple[type[Problem], ...] = (InFlight, KeyMismatch)
+"""How any operation that needs a token and writes may refuse besides."""
+
+_INFO: Schema = {
+    "description": "The control plane for the work of AI agents. JSON in and out; times are RFC 3339 in UTC; unknown"
+    " fields of a body are ignored, unknown query parameters refused. Every refusal is a problem document (RFC 9457):"
+    " [all kinds](/problems).",
+    "license": {"name": "Apache 2.0"},
+}
+_TAGS = {"sessions": "Agents' pieces of work.", "service": "How the service is. For anybody."}
+
+_making = Lock()
+
+
+def document() -> bytes:
+    """The document as JSON. The same for every caller, so made once in a process."""
+    # The generator hangs each view on its class for a while: two threads at once would mix them up.
+    with _making:
+        return _document()
+
+
+@cache
+def _document() -> bytes:
+    found = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    return bytes(OpenApiJsonRenderer().render(found, renderer_context={}))
+
+
+class Bearer(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # its base has an untyped subclass hook
+    """A bearer token, as CallerAuthentication takes it from the middleware."""
+
+    target_class = "orchestrator.auth.CallerAuthentication"
+    name = "bearer"
+
+    def get_security_definition(self, auto_schema: object) -> Schema:
+        """What the document says of it."""
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "An access token of an issuer that the service trusts, or one of `manage.py issue_token`.",
+        }
+
+
+def complete(result: Schema, **_: Any) -> Schema:
+    """A postprocessing hook: adds the service's own paths, what every operation has in common, and the components."""
+    result["info"].update(_INFO)
+    result["tags"] = [{"name": name, "description": told} for name, told in _TAGS.items()]
+    paths = result["paths"]
+    paths.update(service_docs.paths())
+    for operations in paths.values():
+        for method, operation in operations.items():
+            _complete(operation, writes=method != "get")
+    taken = {**openapi_headers.TAKEN, **openapi_headers.KEY}
+    shared = {**problem_schemas.components(), "headers": openapi_headers.TOLD, "parameters": taken}
+    for kind, components in shared.items():
+        result["components"].setdefault(kind, {}).update(components)
+    return result
+
+
+def _complete(operation: Schema, *, writes: bool) -> None:
+    common, taken, headers = list(ALWAYS), list(openapi_headers.TAKEN), ["X-Request-Id"]
+    if operation["security"]:
+        common += WITH_A_CALLER
+        headers += ["RateLimit", "RateLimit-Policy"]
+    if operation["security"] and writes:
+        common += WITH_A_KEY
+        taken += openapi_headers.KEY
+        headers += ["Idempotent-Replayed"]
+    slugs = {*operation.pop("x-problems", ()), *(kind.slug for kind in common)}
+    refused = problem_schemas.responses(kind for kind in catalogue() if kind.slug in slugs)
+    answers = operation["responses"]
+    for answer in answers.values():
+        answer.setdefault("headers", {}).update(openapi_headers.told(*headers))
+    operation["responses"] = dict(sorted({**answers, **refused}.items()))
+    named: list[Schema] = [{"$ref": f"#/components/parameters/{name}"} for name in taken]
+    operation["parameters"] = [*operation.get("parameters", ()), *named]

@@ -1,0 +1,150 @@
+"""Each refusal that the document declares for an operation, met there: none is declared that cannot be."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.test import RequestFactory
+
+from orchestrator import rate_limit
+from orchestrator.idempotency.claim import key_of
+from orchestrator.problems import InternalError
+from tests.api import Api, token
+from tests.contract.api_document import Operation, assert_as_documented, operations
+from tests.database import service_connection
+from tests.sessions_app.session_calls import UNKNOWN_ID, overdue_session, path, session_in, somebody
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DECLARED = [
+    pytest.param(operation, slug, id=f"{operation} {slug}")
+    for operation in operations()
+    for slug in sorted(operation.refusals)
+    # A fault of ours may be anywhere, and is not to be had for the asking.
+    if slug != InternalError.slug
+]
+BODIES: Mapping[str, Any] = {
+    "POST": {"agent_role": "finance"},
+    "PUT": {"status": "active"},
+    "PATCH": {"status": "active"},
+}
+
+
+@pytest.mark.parametrize(("operation", "slug"), DECLARED)
+def test_a_declared_refusal_is_met(operation: Operation, slug: str) -> None:
+    state = "completed" if operation.method == "DELETE" else "pending"
+    answer = REFUSED[slug](Call(operation, path(session_in(state))))
+    assert_as_documented(answer, operation)
+    assert answer.json()["type"] == f"/problems/{slug}"
+    assert answer.json()["status"] == answer.status_code
+
+
+@pytest.mark.parametrize("operation", [pytest.param(operation, id=str(operation)) for operation in operations()])
+def test_the_same_call_without_what_is_wrong_succeeds(operation: Operation) -> None:
+    state = "completed" if operation.method == "DELETE" else "pending"
+    answer = Call(operation, path(session_in(state))).ask()
+    assert answer.status_code == operation.success
+    assert_as_documented(answer, operation)
+
+
+class Call:
+    """A call that would succeed, for a refusal to spoil."""
+
+    def __init__(self, operation: Operation, session: str) -> None:
+        self.method = operation.method
+        self.path = session if "{id}" in operation.path else operation.path
+        self.body = BODIES.get(self.method)
+
+    def ask(self, roles: str = "operator", **headers: str) -> Any:
+        """Send it, as somebody."""
+        return Api(token("olga", roles=roles)).send(self.method, self.path, self.body, **headers)
+
+    def ask_raw(self, body: bytes, content_type: str = "application/json") -> Any:
+        """Send other bytes."""
+        return Api(token("olga", roles="operator")).send_raw(self.method, self.path, body, content_type)
+
+    def ask_nobody(self) -> Any:
+        """Send it without a token, as the first who fails to authenticate for a while."""
+        rate_limit.of_failures.cache_clear()
+        return Api(None).send(self.method, self.path, self.body)
+
+    def ask_about(self, session: str, query: str = "") -> Any:
+        """Send it for another session, or with a query."""
+        self.path = session + query
+        return self.ask()
+
+
+def _service_unavailable(call: Call) -> Any:
+    with _database_away():
+        return call.ask()
+
+
+def _too_many_requests(call: Call) -> Any:
+    with _limited_to_one_call():
+        call.ask()
+        return call.ask()
+
+
+def _in_flight(call: Call) -> Any:
+    """While somebody else's transaction holds the key."""
+    owner = somebody("olga")
+    key = key_of(RequestFactory().post("/sessions"), owner, "held", {})
+    with service_connection() as beside:
+        beside.execute("BEGIN")
+        beside.execute("SELECT idempotency_claim(%s, %s)", [key.k, key.fp])
+        return call.ask(idempotency_key="held")
+
+
+def _with_the_key_of_another(call: Call) -> Any:
+    Api(token("olga", roles="operator")).post("/sessions", {"agent_role": "it"}, idempotency_key="used")
+    return call.ask(idempotency_key="used")
+
+
+def _in_a_state_that_forbids_it(call: Call) -> Any:
+    return call.ask_about(path(session_in("pending" if call.method == "DELETE" else "completed")))
+
+
+REFUSED: Mapping[str, Callable[[Call], Any]] = {
+    "bad-request": lambda call: call.ask(host="elsewhere.example"),
+    "invalid-json": lambda call: call.ask_raw(b"{"),
+    "invalid-request": lambda call: call.ask_about(call.path, "?nonsense=1"),
+    "unauthenticated": lambda call: call.ask_nobody(),
+    "forbidden": lambda call: call.ask(roles="nobody"),
+    "not-found": lambda call: call.ask_about(f"/sessions/{UNKNOWN_ID}"),
+    "illegal-transition": _in_a_state_that_forbids_it,
+    "request-in-flight": _in_flight,
+    "session-expired": lambda call: call.ask_about(path(overdue_session("pending"))),
+    "precondition-failed": lambda call: call.ask(if_match='"99"'),
+    "body-too-large": lambda call: call.ask_raw(b" " * (settings.MAX_BODY_BYTES + 1)),
+    "unsupported-media-type": lambda call: call.ask_raw(b"agent_role=finance", "text/plain"),
+    "idempotency-key-mismatch": _with_the_key_of_another,
+    "too-many-requests": _too_many_requests,
+    "service-unavailable": _service_unavailable,
+}
+
+
+@contextmanager
+def _database_away() -> Iterator[None]:
+    host = connection.settings_dict["HOST"]
+    connection.close()
+    connection.settings_dict["HOST"] = "/nowhere"
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["HOST"] = host
+
+
+@contextmanager
+def _limited_to_one_call() -> Iterator[None]:
+    limit = settings.RATE_LIMIT
+    settings.RATE_LIMIT = (1, 60)
+    rate_limit.of_subjects.cache_clear()
+    try:
+        yield
+    finally:
+        settings.RATE_LIMIT = limit
+        rate_limit.of_subjects.cache_clear()

@@ -1,0 +1,146 @@
+"""GET /api-docs/openapi.json says all there is, and nothing else."""
+
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from orchestrator.problem_schemas import MEMBERS, SAMPLES
+from orchestrator.problems import MethodNotAllowed, Problem, catalogue
+from tests.api import Api
+from tests.contract.api_document import (
+    METHODS,
+    PROBLEM,
+    Operation,
+    assert_as_documented,
+    assert_valid,
+    document,
+    operations,
+    resolved,
+)
+
+OPERATIONS = list(operations())
+NOT_OF_THE_API = ("/admin", "/api-docs", "/metrics", "/oidc", "/problems", "/static")
+"""Pages for people, and what their pages need."""
+
+every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+on_the_database = pytest.mark.django_db(transaction=True)
+
+
+def test_is_valid_openapi_without_a_warning() -> None:
+    call_command("spectacular", validate=True, fail_on_warn=True, stdout=StringIO())
+    assert document()["openapi"] == "3.1.0"
+
+
+def test_is_the_same_for_everybody_with_or_without_a_token(agent: Api) -> None:
+    answers = [caller.get("/api-docs/openapi.json") for caller in (Api(None), Api("no token"), agent)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.headers["Content-Type"] for answer in answers} == {"application/json"}
+    assert len({answer.content for answer in answers}) == 1
+
+
+def test_takes_get_alone() -> None:
+    answer = Api(None).post("/api-docs/openapi.json", {})
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_has_every_path_of_the_service() -> None:
+    paths = {path for path in _paths(get_resolver().url_patterns) if not path.startswith(NOT_OF_THE_API)}
+    assert paths == set(document()["paths"])
+
+
+@pytest.mark.parametrize("path", document()["paths"])
+def test_has_every_method_of_a_path(operator: Api, path: str) -> None:
+    answer = operator.send("TRACE", path.replace("{id}", "0197a3f0-0000-7000-8000-000000000000"))
+    assert answer.status_code == 405
+    allowed = {method.strip().lower() for method in answer.headers["Allow"].split(",")}
+    assert allowed - {"head", "options"} == set(document()["paths"][path]) & set(METHODS)
+
+
+@every_operation
+def test_an_operation_is_named_and_told(operation: Operation) -> None:
+    said = operation.said
+    assert all(said[member] for member in ("operationId", "summary", "description", "tags"))
+    assert {tag["name"] for tag in document()["tags"]} >= set(said["tags"])
+    assert [other for other in OPERATIONS if other.said["operationId"] == said["operationId"]] == [operation]
+
+
+@every_operation
+def test_needs_a_token_exactly_where_it_says_so(operation: Operation) -> None:
+    assert operation.said["security"] in ([], [{"bearer": []}])
+    assert operation.is_public == ("unauthenticated" not in operation.refusals)
+    assert document()["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+
+
+def test_every_kind_of_refusal_is_declared_by_some_operation() -> None:
+    declared = {slug for operation in OPERATIONS for slug in operation.refusals}
+    # What takes a method does not refuse it.
+    assert declared == {kind.slug for kind in catalogue()} - {MethodNotAllowed.slug}
+
+
+@pytest.mark.parametrize("kind", list(catalogue()), ids=lambda kind: kind.slug)
+def test_a_kind_of_refusal_says_which_members_it_adds(kind: type[Problem]) -> None:
+    sample = next((sample for sample in SAMPLES if type(sample) is kind), None) or kind()
+    assert set(sample.members) == set(MEMBERS.get(kind, {}))
+
+
+@every_operation
+def test_each_refusal_has_its_type_its_status_and_a_valid_example(operation: Operation) -> None:
+    titles = {kind.slug: kind for kind in catalogue()}
+    for status in operation.said["responses"]:
+        said = operation.response(int(status)).get("content", {}).get(PROBLEM)
+        for slug, example in said["examples"].items() if said else ():
+            value = resolved(example)["value"]
+            assert_valid(value, said["schema"])
+            assert (value["type"], value["title"]) == (f"/problems/{slug}", titles[slug].title)
+            assert str(value["status"]) == status
+
+
+@every_operation
+def test_every_other_example_is_valid(operation: Operation) -> None:
+    bodies = [operation.said.get("requestBody", {})]
+    answers = [operation.response(int(status)) for status in operation.said["responses"]]
+    for content in [body.get("content", {}) for body in (*bodies, *answers)]:
+        for said in content.values():
+            examples = [resolved(example)["value"] for example in said.get("examples", {}).values()]
+            for value in [*examples, *([said["example"]] if "example" in said else [])]:
+                assert_valid(value, said["schema"])
+
+
+@on_the_database
+@pytest.mark.parametrize("operation", [operation for operation in OPERATIONS if operation.is_public], ids=str)
+def test_a_path_of_the_service_answers_as_its_example_says(operation: Operation) -> None:
+    answer = Api(None).get(operation.path)
+    assert_as_documented(answer, operation)
+    assert answer.json() == operation.response(200)["content"]["application/json"]["example"]
+
+
+@on_the_database
+def test_a_session_has_the_fields_that_the_document_names(operator: Api) -> None:
+    answer = operator.post("/sessions", {"agent_role": "finance"})
+    said = document()["components"]["schemas"]["Session"]
+    assert set(answer.json()) == set(said["properties"]) == set(said["required"])
+
+
+@on_the_database
+@pytest.mark.parametrize(("query", "only"), [("", {"total", "page"}), ("?cursor=", set())])
+def test_a_page_has_the_fields_that_the_document_names(operator: Api, query: str, only: set[str]) -> None:
+    operator.post("/sessions", {"agent_role": "finance"})
+    answer = operator.get(f"/sessions{query}")
+    assert_as_documented(answer, Operation("GET", "/sessions"))
+    said = document()["components"]["schemas"]["SessionPage"]
+    assert set(answer.json()) == set(said["required"]) | only
+    assert set(said["properties"]) == set(said["required"]) | {"total", "page"}
+
+
+def _paths(patterns: list[Any], before: str = "/") -> Iterator[str]:
+    """Every path, written as OpenAPI does."""
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from _paths(pattern.url_patterns, before + str(pattern.pattern).lstrip("^/"))
+        elif isinstance(pattern, URLPattern):
+            path = before + str(pattern.pattern).strip("^$").removesuffix(r"\Z")
+            yield path.replace("(?P<pk>[^/]+)", "{id}")

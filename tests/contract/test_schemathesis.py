@@ -1,0 +1,112 @@
+"""Schemathesis over the whole document: whatever is sent, no fault of ours, and no answer that the document lacks."""
+
+import zlib
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.core import NotSet
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    missing_required_header,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from orchestrator import ids
+from orchestrator.wsgi import application
+from tests.api import token
+from tests.contract.api_document import Operation, operations
+from tests.sessions_app.session_calls import STATES, overdue_session, session_in
+
+Case: TypeAlias = "schemathesis.Case[Any]"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+    missing_required_header,
+    unsupported_method,
+]
+EVERY_TIME = settings(derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+OVERDUE, UNKNOWN = "overdue", "unknown"
+
+document = schemathesis.openapi.from_wsgi(
+    "/api-docs/openapi.json", application, config=schemathesis.Config(seed=20260131)
+)
+
+
+@pytest.fixture
+def operator_token() -> str:
+    return token("olga", roles="operator,agent")
+
+
+class Met:
+    """What one operation answered."""
+
+    def __init__(self) -> None:
+        self.operation: Operation | None = None
+        self.statuses: set[int] = set()
+
+    def note(self, case: Case, answer: schemathesis.Response) -> None:
+        """One more answer. A call with a method that the path does not take is not one of the operation's."""
+        self.operation = Operation(case.operation.method.upper(), case.operation.path)
+        if case.method == self.operation.method:
+            self.statuses.add(answer.status_code)
+
+
+@pytest.fixture
+def met() -> Iterator[Met]:
+    """Fails where the walk did not come by what it must: what is refused at the door shows little of what is behind."""
+    met = Met()
+    yield met
+    assert met.operation is not None
+    expected = {met.operation.success}
+    if "{id}" in met.operation.path:
+        expected |= {400, 404} if met.operation.method == "GET" else {400, 404, 409, 412}
+    assert met.statuses >= expected
+
+
+@document.include(tag="sessions").parametrize()
+@settings(EVERY_TIME, max_examples=60)
+def test_every_answer_about_sessions_is_in_the_document(case: Case, operator_token: str, met: Met) -> None:
+    _name_a_session(case)
+    _call(case, operator_token, met)
+
+
+@document.include(tag="service").parametrize()
+@settings(EVERY_TIME, max_examples=10)
+def test_every_answer_of_the_service_is_in_the_document(case: Case, operator_token: str, met: Met) -> None:
+    _call(case, operator_token, met)
+
+
+def test_every_operation_is_walked() -> None:
+    assert {tag for operation in operations() for tag in operation.said["tags"]} == {"sessions", "service"}
+
+
+def _call(case: Case, operator_token: str, met: Met) -> None:
+    answer = case.call(headers={"Authorization": f"Bearer {operator_token}"})
+    met.note(case, answer)
+    case.validate_response(answer, checks=CHECKS)
+
+
+def _name_a_session(case: Case) -> None:
+    """Let an id be that of a session, in a state that what else is sent decides: the same call meets the same state."""
+    if ids.read(case.path_parameters.get("id")) is None:
+        return
+    choices = [*STATES, OVERDUE, UNKNOWN]
+    body = None if isinstance(case.body, NotSet) else case.body
+    sent = repr((case.path_parameters, dict(case.headers or {}), body))
+    state = choices[zlib.crc32(sent.encode(errors="replace")) % len(choices)]
+    if state != UNKNOWN:
+        session = overdue_session("active") if state == OVERDUE else session_in(state)
+        case.path_parameters["id"] = str(session.id)
