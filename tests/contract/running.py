@@ -55,7 +55,7 @@ class Running:
     @property
     def token(self) -> str:
         """The token that it printed."""
-        return re.findall(r"^export TOKEN=(\S+)$", self.printed, re.MULTILINE)[0]
+        return str(re.findall(r"^export TOKEN=(\S+)$", self.printed, re.MULTILINE)[0])
 
     def wait_until_it_answers(self, seconds: float = 20) -> None:
         """Raises AssertionError with what it printed."""

@@ -1,0 +1,193 @@
+"""Many sessions, fast: whole ones, each with its first event, or mere rows for plans and measurements."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import connection
+from uuid_utils.compat import uuid7
+
+from audit_app import trail
+from audit_app.trail import Action
+from orchestrator import boundary
+from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
+from sessions_app.models import Session, Task
+from sessions_app.transitions.clock import database_now
+from sessions_app.transitions.recording import begin
+
+MILLISECOND = timedelta(milliseconds=1)
+
+
+# Whole sessions.
+
+
+def opener(subject: str = "alice", *, issuer: str = settings.LOCAL_ISSUER, tenant: str = "default") -> Actor:
+    """Whoever opens them: the same person as a token for that subject."""
+    return Actor(Identity(issuer, subject), tenant, Kind.PERSON, Origin(Via.API), frozenset({Role.AGENT}))
+
+
+def sessions(
+    count: int = 1,
+    *,
+    by: Actor | None = None,
+    role: str = "finance",
+    task: Task | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    at: datetime | None = None,
+    apart: timedelta = MILLISECOND,
+    lasting: timedelta = timedelta(days=1),
+) -> list[Session]:
+    """Pending sessions as opening them leaves them, oldest first; the newest opened `at` that moment, or now.
+
+    They expire `lasting` after the moment they are made, the oldest first and a microsecond apart.
+    """
+
+    def work() -> list[Session]:
+        now = database_now()
+        newest, actor = at or now, by or opener()
+        rows, links = [], []
+        for n in range(count):
+            row = Session(role=role, task=task, metadata=dict(metadata or {}))
+            row.tenant = actor.tenant
+            row.created_by_issuer, row.created_by_subject = actor.identity.issuer, actor.identity.subject
+            row.now = row.created_at = row.updated_at = newest - apart * (count - 1 - n)
+            row.expires_at = now + lasting + timedelta(microseconds=n)
+            links.append(begin(row, Action.SESSION_CREATED, actor=actor, reason="", cause=None))
+            rows.append(row)
+        _copy(rows)
+        trail.record_many(links)
+        return rows
+
+    return boundary.write(work)
+
+
+def _copy(rows: Iterable[Session]) -> None:
+    fields = Session._meta.concrete_fields
+    columns = ", ".join(str(field.column) for field in fields)
+    with connection.cursor() as cursor, cursor.copy(f"COPY sessions ({columns}) FROM STDIN") as copy:
+        for row in rows:
+            values = [getattr(row, field.attname) for field in fields]
+            copy.write_row(
+                [
+                    value if isinstance(value, bytes) else field.get_db_prep_save(value, connection)
+                    for field, value in zip(fields, values, strict=True)
+                ]
+            )
+
+
+# Mere rows: no events, and the triggers that ask for them lifted within the transaction.
+
+TENANT, SMALL_TENANT = "default", "small"
+RARE_ROLE, RARE_PERSON, RARE_STATUS = "archive", "rare", "failed"
+ROWS_A_TASK = 5
+
+_COLUMNS = (
+    "id, tenant, created_at, updated_at, created_by_issuer, created_by_subject, version, audit_head, role, task_id,"
+    " status, metadata, expires_at"
+)
+_TASK_COLUMNS = (
+    "id, tenant, created_at, updated_at, created_by_issuer, created_by_subject, version, audit_head, task_type,"
+    " description, from_role, to_role, status, data, trace_id"
+)
+_HEAD = "\\\\x" + "00" * 32
+_ROLES = ("finance", "finance", "manager", "legal", "research")
+_STATUSES = ("pending", "active", "completed", "completed", "completed")
+
+
+def company(owner: psycopg.Connection[Any], count: int) -> None:
+    """`count` sessions as a company has them, a second apart, the newest now; then what the planner knows of them.
+
+    One in a hundred is another tenant's. Of the rest one in a thousand has RARE_ROLE, RARE_PERSON or RARE_STATUS, one
+    in ten belongs to a task, one in a hundred is overdue if it is open. Metadata has a number of its own for each, and
+    a quarter that one in four shares.
+    """
+    now = datetime.now().astimezone()
+    tasks = [str(uuid7()) for _ in range(max(count // 10 // ROWS_A_TASK, 1))]
+    with owner.transaction():
+        _lift(owner, "tasks")
+        _write(owner, "tasks", _TASK_COLUMNS, (_task(pk, now) for pk in tasks))
+        _write_sessions(owner, (_session(n, count, now, tasks) for n in range(count)))
+    _settle(owner)
+
+
+def overdue(owner: psycopg.Connection[Any], count: int) -> None:
+    """`count` open sessions whose time has passed."""
+    now = datetime.now().astimezone()
+    past = (_row(now, now - timedelta(seconds=count - n), {"n": n}) for n in range(count))
+    with owner.transaction():
+        _write_sessions(owner, past)
+    _settle(owner)
+
+
+def _write_sessions(owner: psycopg.Connection[Any], lines: Iterable[str]) -> None:
+    _lift(owner, "sessions")
+    _write(owner, "sessions", _COLUMNS, lines)
+
+
+def _session(n: int, count: int, now: datetime, tasks: list[str]) -> str:
+    created = now - timedelta(seconds=count - 1 - n)
+    document = f'{{"quarter": "Q{n % 4 + 1}", "cost": {{"centre": {n % 9973}}}, "invoice": {n}}}'
+    rare = n % 1000
+    return _row(
+        created,
+        now - timedelta(hours=1) if n % 100 == 61 else now + timedelta(days=7),
+        document,
+        tenant=SMALL_TENANT if n % 100 == 13 else TENANT,
+        role=RARE_ROLE if rare == 501 else _ROLES[n % 7 % 5],
+        subject=RARE_PERSON if rare == 502 else f"agent-{n % 41}",
+        status=RARE_STATUS if rare == 504 else _STATUSES[n % 11 % 5],
+        task=tasks[n // 10 % len(tasks)] if n % 10 == 4 else "\\N",
+    )
+
+
+def _row(
+    created: datetime,
+    expires: datetime,
+    document: object,
+    *,
+    tenant: str = TENANT,
+    role: str = "finance",
+    subject: str = "alice",
+    status: str = "pending",
+    task: str = "\\N",
+) -> str:
+    text = str(document).replace("'", '"')
+    return (
+        f"{uuid7()}\t{tenant}\t{created}\t{created}\tlocal\t{subject}\t1\t{_HEAD}\t{role}\t{task}\t{status}\t{text}"
+        f"\t{expires}\n"
+    )
+
+
+def _task(pk: str, now: datetime) -> str:
+    return f"{pk}\t{TENANT}\t{now}\t{now}\tlocal\talice\t1\t{_HEAD}\trouting\t\tmanager\tfinance\tpending\t{{}}\t\n"
+
+
+def _lift(owner: psycopg.Connection[Any], table: str) -> None:
+    owner.execute(f"ALTER TABLE {table} DISABLE TRIGGER {table}_complete")
+
+
+def _write(owner: psycopg.Connection[Any], table: str, columns: str, lines: Iterable[str]) -> None:
+    """COPY, and put the trigger back before the transaction ends."""
+    with owner.cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+        for block in _blocks(lines):
+            copy.write(block)
+    # Foreign keys are checked late, and a table with checks to come cannot be altered.
+    owner.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    owner.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_complete")
+
+
+def _blocks(lines: Iterable[str]) -> Iterator[str]:
+    block: list[str] = []
+    for line in lines:
+        block.append(line)
+        if len(block) == 1000:
+            yield "".join(block)
+            block.clear()
+    yield "".join(block)
+
+
+def _settle(owner: psycopg.Connection[Any]) -> None:
+    """What autovacuum does in time: statistics for the planner, and pages known to be visible."""
+    owner.execute("VACUUM (ANALYZE) sessions")
