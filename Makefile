@@ -5,10 +5,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run demo test lint format lock clean
+.PHONY: help run demo test test-keycloak lint format lock clean
 
 help: ## This list
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 run: .venv/installed ## Start the service and a database of its own on 127.0.0.1:8088 (PORT, ORCHESTRATOR_VAR, DATABASE_URL)
 	@exec $(BIN)/python -m orchestrator.run
@@ -18,6 +18,9 @@ demo: .venv/installed ## Take a company's quarter through the running service
 
 test: .venv/installed-dev ## The everyday tests, on a real PostgreSQL (TEST_DATABASE_URL, or the wheel's)
 	@exec $(BIN)/python -m pytest -n 2
+
+test-keycloak: .venv/installed-dev ## Tokens, logins, rotated keys and an outage with Keycloak itself (Maven, JDK 17, Chromium)
+	@exec $(BIN)/python -m pytest -m keycloak tests/keycloak
 
 lint: .venv/installed-dev ## ruff, mypy, the import arrows, missing migrations
 	$(BIN)/ruff check .

@@ -36,20 +36,27 @@ class Action(StrEnum):
     SESSION_CHANGED = "session.changed"
     SESSION_DELETED = "session.deleted"
     TASK_CREATED = "task.created"
+    PERSON_CUT_OFF = "person.cut_off"
+    PERSON_RESTORED = "person.restored"
+    PERSON_BROKE_GLASS = "person.broke_glass"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One link of a row's chain, before it is written. `at` is the database's time, `seq` the version it leads to."""
+    """Something that happened, before it is written. `at` is the database's time.
+
+    A link of a row's chain has `seq`, the version it leads to, and `prev_hash`. What has no subject and none of these
+    stands outside every chain.
+    """
 
     action: Action
     tenant: str
-    subject_type: str
-    subject_id: UUID
-    seq: int
-    prev_hash: bytes
     actor: Actor
     at: datetime
+    subject_type: str | None = None
+    subject_id: UUID | None = None
+    seq: int | None = None
+    prev_hash: bytes | None = None
     from_status: str | None = None
     to_status: str | None = None
     role: str = ""
@@ -71,7 +78,7 @@ class Link:
 def link(event: Event) -> Link:
     """Fix an event's text and hash: SHA256(DOMAIN ‖ hash before ‖ text), the text in RFC 8785 form."""
     text = canonical(event)
-    return Link(event, text.decode(), chained_hash(event.prev_hash, text))
+    return Link(event, text.decode(), chained_hash(event.prev_hash or GENESIS, text))
 
 
 def chained_hash(prev_hash: bytes, body: bytes) -> bytes:
@@ -101,7 +108,7 @@ def canonical(event: Event) -> bytes:
             "request_id": actor.origin.request_id,
             "role": event.role,
             "seq": event.seq,
-            "subject": {"id": str(event.subject_id), "type": event.subject_type},
+            "subject": {"id": str(event.subject_id), "type": event.subject_type} if event.subject_id else None,
             "tenant": event.tenant,
             "to": event.to_status,
             "trace_id": actor.origin.trace_id,

@@ -1,8 +1,10 @@
 """Every setting. Read from the environment by the readers of `env`, which refuse what they cannot use."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from orchestrator import env
+from orchestrator.openapi_settings import SPECTACULAR_SETTINGS  # noqa: F401  drf-spectacular reads it here
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -27,11 +29,21 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
+    "unfold.apps.BasicAppConfig",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
     "django.contrib.contenttypes",
     "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
     "django.contrib.postgres",
+    "axes",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "orchestrator.people",
+    "orchestrator.idempotency",
     "orchestrator",
     "audit_app",
     "sessions_app",
@@ -44,9 +56,20 @@ APPEND_SLASH = False
 MIDDLEWARE = [
     "orchestrator.middleware.RequestId",
     "orchestrator.middleware.SafeHeaders",
+    "orchestrator.middleware.KnownHost",
+    "orchestrator.admin.middleware.Pages",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "orchestrator.middleware.BodyLimit",
     "orchestrator.middleware.Bearer",
+    "orchestrator.middleware.RateLimit",
     "orchestrator.middleware.StrictJson",
+    "orchestrator.idempotency.middleware.Idempotency",
+    # Django's own, below ADMIN_PATHS alone.
+    "orchestrator.admin.middleware.Sessions",
+    "orchestrator.admin.middleware.Csrf",
+    "orchestrator.admin.middleware.Authentication",
+    "orchestrator.admin.middleware.Messages",
+    "axes.middleware.AxesMiddleware",
 ]
 
 PUBLIC_PATHS = (
@@ -65,21 +88,130 @@ PUBLIC_PATHS = (
 )
 """Paths that need no bearer token. A star at the end stands for whatever follows."""
 
+ADMIN_PATHS = ("/admin/", "/oidc/")
+"""Where people log in by a cookie. Nowhere else is one read."""
+
 MAX_BODY_BYTES = env.whole("MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 SESSION_RETENTION_DAYS = env.whole("SESSION_RETENTION_DAYS", 7, 1, 3650)
+
+RATE_LIMIT = env.rate("RATE_LIMIT", "off")
+"""How often a subject may call: "600/60" is 600 calls in 60 seconds, which may come at once. "off" is no limit."""
+AUTH_FAILURE_LIMIT = env.rate("AUTH_FAILURE_LIMIT", "60/60")
+"""How often an address may fail to authenticate."""
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
+"""The networks of our own proxies: only what they say of the caller's address is believed."""
+
+IDEMPOTENCY_ENABLED = env.flag("IDEMPOTENCY_ENABLED", True)
+IDEMPOTENCY_TTL_SECONDS = env.seconds("IDEMPOTENCY_TTL_SECONDS", 86_400)
+"""How long a key is remembered. After it, the key is new."""
+IDEMPOTENCY_EPOCH = env.whole("IDEMPOTENCY_EPOCH", 1, 1, 2**31)
+"""Part of every cached answer's name: raise it when a database is restored to an older point."""
+
+REDIS_URL = env.optional_secret("REDIS_URL")
+"""Where answers are cached and rates counted. Without it the guarantees are the same."""
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        # Redis may cost latency, never an answer: nobody waits for it longer than this, in seconds.
+        "OPTIONS": {
+            "SOCKET_CONNECT_TIMEOUT": 0.05,
+            "SOCKET_TIMEOUT": 0.05,
+            "CONNECTION_POOL_KWARGS": {"max_connections": 100, "retry_on_timeout": False},
+        },
+    }
+    if REDIS_URL
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+}
+
+OIDC_ISSUERS = env.issuers()
+"""Whose tokens are taken. With none, those signed with the service's own key."""
 
 # Where in a token the caller's rights stand: dotted paths into the claims.
 OIDC_ROLES_CLAIM = env.text("OIDC_ROLES_CLAIM", "realm_access.roles")
 OIDC_AGENT_ROLES_CLAIM = env.text("OIDC_AGENT_ROLES_CLAIM", "agent_roles")
 OIDC_TENANT_CLAIM = env.text("OIDC_TENANT_CLAIM", "tenant")
 
+# How people log in to the admin: at the first of the issuers, as this client of it. Without a client id they cannot.
+OIDC_RP_CLIENT_ID = env.text("OIDC_RP_CLIENT_ID", "")
+OIDC_RP_CLIENT_SECRET = env.secret("OIDC_RP_CLIENT_SECRET") if OIDC_RP_CLIENT_ID else ""
+OIDC_RP_SCOPES = env.text("OIDC_RP_SCOPES", "openid profile email")
+OIDC_STAFF_ROLES = env.names("OIDC_STAFF_ROLES", ("operator", "auditor", "approver"))
+"""Who of those who log in may use the admin: whoever holds one of these roles."""
+OIDC_USE_PKCE = True
+OIDC_PKCE_CODE_CHALLENGE_METHOD = "S256"
+OIDC_USE_NONCE = True
+OIDC_STORE_ID_TOKEN = True
+"""In the session, to log out at the provider with."""
+OIDC_STORE_ACCESS_TOKEN = False
+LOGIN_REDIRECT_URL = "/admin/"
+
+ADMIN_PASSWORD_LOGIN = env.flag("ADMIN_PASSWORD_LOGIN", ORCHESTRATOR_ENV == "development")
+"""Whether a password is a way into the admin too, for when the identity provider is away."""
+AUTHENTICATION_BACKENDS = [
+    # First: it alone takes part in its own login, and is never asked about a password.
+    *(["orchestrator.people.login.OidcLogin"] if OIDC_RP_CLIENT_ID else []),
+    # Lets nobody in; keeps those out who failed too often.
+    "axes.backends.AxesStandaloneBackend",
+    *(["django.contrib.auth.backends.ModelBackend"] if ADMIN_PASSWORD_LOGIN else []),
+]
+AXES_ENABLED = ADMIN_PASSWORD_LOGIN
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "orchestrator.addresses.client_address"
+AXES_LOCKOUT_CALLABLE = "orchestrator.people.break_glass.locked_out"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+
 LOCAL_KEY_FILE = VAR / "signing_key.pem"
 """The service's own signing key, made on the first run."""
 LOCAL_ISSUER = "local"
 LOCAL_AUDIENCE = "orchestrator"
 
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# The admin's login lasts a working day.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ORCHESTRATOR_ENV == "production"
+SESSION_COOKIE_AGE = 8 * 60 * 60
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "orchestrator.admin.middleware.csrf_failure"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# Served by the process itself, straight from the packages that bring them: there is nothing to collect.
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+
+UNFOLD = {
+    "SITE_TITLE": "Orchestrator",
+    "SITE_HEADER": "Orchestrator",
+    "SITE_SYMBOL": "hub",
+    "SITE_URL": None,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/orchestrator/icon.svg"}],
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+}
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["orchestrator.auth.CallerAuthentication"],
@@ -88,6 +220,8 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "orchestrator.negotiation.JsonOnly",
     "EXCEPTION_HANDLER": "orchestrator.problem_responses.from_view",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_METADATA_CLASS": None,
     "UNAUTHENTICATED_USER": None,
 }
 

@@ -2,7 +2,9 @@
 
 from django.urls import include, path
 
-from orchestrator import health, problem_pages, problem_responses
+from orchestrator import api_docs, health, problem_pages, problem_responses
+from orchestrator.admin.site import site
+from orchestrator.people.login import Logout
 
 urlpatterns = [
     path("", health.index),
@@ -12,6 +14,11 @@ urlpatterns = [
     path("readyz", health.readyz),
     path("problems", problem_pages.index),
     path("problems/<slug:slug>", problem_pages.page),
+    path("api-docs", api_docs.Page.as_view()),
+    path("api-docs/openapi.json", api_docs.document),
+    path("admin/logout/", Logout.as_view()),
+    path("admin/", site.urls),
+    path("oidc/", include("orchestrator.people.urls")),
     path("", include("sessions_app.urls")),
 ]
 

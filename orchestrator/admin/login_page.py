@@ -1,0 +1,33 @@
+"""The admin's login page: the ways in that are configured, and no others."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from orchestrator.people.break_glass import PasswordForm
+from orchestrator.people.provider import is_offered
+from orchestrator.problems import Forbidden
+
+
+class LoginPage:
+    """What the site shows to those who are not logged in."""
+
+    login_template = "orchestrator/login.html"
+    login_form = PasswordForm
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """A button to the provider, a form for a password. Raises Forbidden for a password where none is taken."""
+        if request.method == "POST" and not settings.ADMIN_PASSWORD_LOGIN:
+            raise Forbidden("Passwords are not taken here. Log in at the identity provider.")
+        begin, wanted = reverse("oidc_authentication_init"), request.GET.get(REDIRECT_FIELD_NAME)
+        ways = {
+            "provider_offered": is_offered(),
+            "password_offered": settings.ADMIN_PASSWORD_LOGIN,
+            "begin": f"{begin}?{urlencode({REDIRECT_FIELD_NAME: wanted})}" if wanted else begin,
+        }
+        answer: HttpResponse = super().login(request, {**ways, **(extra_context or {})})  # type: ignore[misc]
+        return answer

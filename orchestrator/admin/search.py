@@ -1,0 +1,36 @@
+"""What people type into the search box and the filters."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.text import smart_split, unescape_string_literal
+from unfold.contrib.filters.admin import TextFilter
+
+_UUID_LENGTH = 36
+
+
+def terms(text: str) -> Iterator[str]:
+    """The words of a search; what is in quotes is one word."""
+    for term in smart_split(text):
+        quoted = len(term) > 1 and term[0] == term[-1] and term[0] in "\"'"
+        yield unescape_string_literal(term) if quoted else term
+
+
+def as_uuid(text: str) -> UUID | None:
+    """A UUID in its usual form, in any case."""
+    try:
+        return UUID(text) if len(text) == _UUID_LENGTH else None
+    except ValueError:
+        return None
+
+
+class Exactly(TextFilter):  # type: ignore[misc]  # unfold has no types
+    """A text that a column must equal: `parameter_name` is the column's name."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Nothing where nothing was typed."""
+        typed = (self.value() or "").strip()
+        return queryset.filter(**{self.parameter_name: typed}) if typed else queryset

@@ -1,0 +1,49 @@
+"""ID tokens: who logged in, checked as OpenID Connect Core, section 3.1.3.7, has it."""
+
+import hmac
+from collections.abc import Mapping
+from typing import Any
+
+import jwt
+
+from orchestrator import auth
+from orchestrator.claims import InvalidToken, short_text
+from orchestrator.jwks import Issuer
+
+_REQUIRED = ["exp", "iat", "iss", "aud", "sub", "nonce"]
+
+
+def verified(token: object, *, issuer: Issuer, client_id: str, nonce: str) -> Mapping[str, Any]:
+    """The claims of an ID token that this issuer signed for this client, in answer to the login with this nonce.
+
+    Raises InvalidToken, which says why for the log alone; ServiceUnavailable where the issuer's keys are not to be had.
+    """
+    if not isinstance(token, str) or len(token.encode("utf-8", "replace")) > auth.MAX_TOKEN_BYTES:
+        raise InvalidToken("no ID token, or oversized")
+    try:
+        header = jwt.get_unverified_header(token)
+        claims = jwt.decode(
+            token,
+            auth.signing_key(header, issuer),
+            algorithms=[header["alg"]],
+            audience=client_id,
+            issuer=issuer.name,
+            leeway=auth.LEEWAY_SECONDS,
+            options={"require": _REQUIRED, "verify_iat": True, "verify_nbf": True, "strict_aud": False},
+        )
+    except (jwt.PyJWTError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidToken(f"{type(error).__name__}: {error}") from error
+    _insist_on_ours(claims, client_id=client_id, nonce=nonce)
+    short_text(claims, "sub")
+    return claims
+
+
+def _insist_on_ours(claims: Mapping[str, Any], *, client_id: str, nonce: str) -> None:
+    """It is an ID token, for us alone, and answers this login. Raises InvalidToken."""
+    if str(claims.get("typ", "ID")).upper() != "ID":
+        raise InvalidToken("not an ID token")
+    party = claims.get("azp")
+    if party != client_id if "azp" in claims else isinstance(claims["aud"], list) and len(claims["aud"]) > 1:
+        raise InvalidToken("issued to another client")
+    if not hmac.compare_digest(str(claims["nonce"]).encode(), nonce.encode()):
+        raise InvalidToken("it answers another login: nonce")

@@ -1,0 +1,12 @@
+"""The work, to look at and to move: rows are picked here, and a transition is called."""
+
+from orchestrator.admin.site import site
+from orchestrator.people.models import Person
+from sessions_app.admin.break_glass import RecordedPasswordForm
+from sessions_app.admin.person import PersonAdmin
+from sessions_app.admin.session import SessionAdmin
+from sessions_app.models import Session
+
+site.register(Session, SessionAdmin)
+site.register(Person, PersonAdmin)
+site.login_form = RecordedPasswordForm

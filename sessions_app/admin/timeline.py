@@ -1,0 +1,34 @@
+"""What happened to a session, as a table."""
+
+from typing import Any
+
+from django.urls import reverse
+
+from audit_app import permissions as trail
+from orchestrator.actors import Actor
+from orchestrator.admin.showing import identity, moment
+from sessions_app.models import Session
+
+LONGEST = 200
+_HEADERS = ("No.", "When (UTC)", "What", "From → to", "Who", "Via", "Reason")
+
+
+def timeline(session: Session, *, actor: Actor) -> dict[str, Any]:
+    """The newest events for the page's template, the newest first, if this actor may read the trail."""
+    if not trail.may_read(actor):
+        return {"may_read_trail": False}
+    events = list(trail.about(session.NOUN, session.pk, actor)[: LONGEST + 1])
+    return {
+        "may_read_trail": True,
+        "timeline": {"headers": _HEADERS, "rows": [_cells(event) for event in events[:LONGEST]]},
+        "timeline_is_cut": len(events) > LONGEST,
+        "events_page": f"{reverse('admin:audit_app_auditevent_changelist')}?q={session.pk}",
+    }
+
+
+def _cells(event: Any) -> list[str]:
+    moved = f"{event.from_status or '–'} → {event.to_status or '–'}"
+    who = identity(event.actor_issuer, event.actor_subject)
+    if event.on_behalf_of_subject:
+        who += f" for {identity(event.on_behalf_of_issuer, event.on_behalf_of_subject)}"
+    return [str(event.seq), moment(event.timestamp), event.event_type, moved, who, event.via, event.reason or "–"]
