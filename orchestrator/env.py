@@ -36,6 +36,11 @@ def choice(name: str, allowed: tuple[str, ...], default: str) -> str:
     return value
 
 
+def production() -> bool:
+    """Whether ORCHESTRATOR_ENV says so."""
+    return choice("ORCHESTRATOR_ENV", ("development", "production"), "development") == "production"
+
+
 def flag(name: str, default: bool) -> bool:
     """true/false, 1/0, yes/no, on/off, in any case."""
     value = text(name, "on" if default else "off").lower()

@@ -92,6 +92,8 @@ class SafeHeaders(Middleware):
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Add them where the view has set none of its own."""
         answer = self.get_response(request)
+        if request.is_secure() and settings.SECURE_HSTS_SECONDS:
+            answer.headers.setdefault("Strict-Transport-Security", f"max-age={settings.SECURE_HSTS_SECONDS}")
         answer.headers.setdefault("X-Content-Type-Options", "nosniff")
         answer.headers.setdefault("X-Frame-Options", "DENY")
         answer.headers.setdefault("Referrer-Policy", "no-referrer")

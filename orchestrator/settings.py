@@ -1,9 +1,9 @@
 """Every setting. Read from the environment by the readers of `env`, which refuse what they cannot use."""
 
-from datetime import timedelta
 from pathlib import Path
 
 from orchestrator import env
+from orchestrator.login_settings import *  # noqa: F403  the part that people log in by
 from orchestrator.openapi_settings import SPECTACULAR_SETTINGS  # noqa: F401  drf-spectacular reads it here
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -133,41 +133,6 @@ OIDC_ROLES_CLAIM = env.text("OIDC_ROLES_CLAIM", "realm_access.roles")
 OIDC_AGENT_ROLES_CLAIM = env.text("OIDC_AGENT_ROLES_CLAIM", "agent_roles")
 OIDC_TENANT_CLAIM = env.text("OIDC_TENANT_CLAIM", "tenant")
 
-# How people log in to the admin: at the first of the issuers, as this client of it. Without a client id they cannot.
-OIDC_RP_CLIENT_ID = env.text("OIDC_RP_CLIENT_ID", "")
-OIDC_RP_CLIENT_SECRET = env.secret("OIDC_RP_CLIENT_SECRET") if OIDC_RP_CLIENT_ID else ""
-OIDC_RP_SCOPES = env.text("OIDC_RP_SCOPES", "openid profile email")
-OIDC_STAFF_ROLES = env.names("OIDC_STAFF_ROLES", ("operator", "auditor", "approver"))
-"""Who of those who log in may use the admin: whoever holds one of these roles."""
-OIDC_USE_PKCE = True
-OIDC_PKCE_CODE_CHALLENGE_METHOD = "S256"
-OIDC_USE_NONCE = True
-OIDC_STORE_ID_TOKEN = True
-"""In the session, to log out at the provider with."""
-OIDC_STORE_ACCESS_TOKEN = False
-LOGIN_REDIRECT_URL = "/admin/"
-
-ADMIN_PASSWORD_LOGIN = env.flag("ADMIN_PASSWORD_LOGIN", ORCHESTRATOR_ENV == "development")
-"""Whether a password is a way into the admin too, for when the identity provider is away."""
-AUTHENTICATION_BACKENDS = [
-    # First: it alone takes part in its own login, and is never asked about a password.
-    *(["orchestrator.people.login.OidcLogin"] if OIDC_RP_CLIENT_ID else []),
-    # Lets nobody in; keeps those out who failed too often.
-    "axes.backends.AxesStandaloneBackend",
-    *(["django.contrib.auth.backends.ModelBackend"] if ADMIN_PASSWORD_LOGIN else []),
-]
-AXES_ENABLED = ADMIN_PASSWORD_LOGIN
-AXES_FAILURE_LIMIT = 5
-AXES_COOLOFF_TIME = timedelta(minutes=15)
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_CLIENT_IP_CALLABLE = "orchestrator.addresses.client_address"
-AXES_LOCKOUT_CALLABLE = "orchestrator.people.break_glass.locked_out"
-AXES_DISABLE_ACCESS_LOG = True
-AXES_ENABLE_ADMIN = False
-AXES_VERBOSE = False
-
 LOCAL_KEY_FILE = VAR / "signing_key.pem"
 """The service's own signing key, made on the first run."""
 LOCAL_ISSUER = "local"
@@ -185,17 +150,6 @@ TEMPLATES = [
             ]
         },
     }
-]
-
-# The admin's login lasts a working day.
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ORCHESTRATOR_ENV == "production"
-SESSION_COOKIE_AGE = 8 * 60 * 60
-CSRF_COOKIE_HTTPONLY = True
-CSRF_FAILURE_VIEW = "orchestrator.admin.middleware.csrf_failure"
-MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
 # Served by the process itself, straight from the packages that bring them: there is nothing to collect.
@@ -231,6 +185,16 @@ USE_I18N = False
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
+SECURE_HSTS_SECONDS = env.whole("SECURE_HSTS_SECONDS", 31_536_000, 0, 63_072_000)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = False
+SILENCED_SYSTEM_CHECKS = [
+    "security.W001",  # SafeHeaders sets what SecurityMiddleware would, on every path
+    "security.W002",  # and what XFrameOptionsMiddleware would
+    "security.W003",  # the CSRF check runs below ADMIN_PATHS, where a cookie counts, as a class of our own
+    "security.W005",  # subdomains and
+    "security.W021",  # preload lists are for the owner of the domain to decide
+    "security.W008",  # TLS is the proxy's
+]
 
 LOG_LEVEL = env.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), "info").upper()
 LOGGING = {
