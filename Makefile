@@ -22,6 +22,10 @@ test: .venv/installed-dev ## The everyday tests, on a real PostgreSQL (TEST_DATA
 test-keycloak: .venv/installed-dev ## Tokens, logins, rotated keys and an outage with Keycloak itself (Maven, JDK 17, Chromium)
 	@exec $(BIN)/python -m pytest -m keycloak tests/keycloak
 
+.PHONY: bench
+bench: .venv/installed-dev ## What the promises of speed come to, on a million sessions; some minutes
+	@exec $(BIN)/python -m benchmarks.bench
+
 lint: .venv/installed-dev ## ruff, mypy, the import arrows, missing migrations
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

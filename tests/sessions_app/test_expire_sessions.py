@@ -141,7 +141,7 @@ def test_expires_once() -> None:
 
 
 def test_a_session_is_due_when_the_database_says_so() -> None:
-    (session,) = seeding.sessions(lasting=timedelta(milliseconds=150))
+    (session,) = seeding.sessions(lasting=timedelta(milliseconds=500))
     assert expire() == "0 sessions expired."
     with CaptureQueriesContext(connection) as queries:
         wait_until(lambda: expire() == "1 session expired.", seconds=5)
@@ -218,7 +218,7 @@ def test_a_dry_run_in_a_loop_changes_nothing_either() -> None:
 
 
 def test_a_session_extended_meanwhile_is_left_alone() -> None:
-    (session,) = seeding.sessions(lasting=timedelta(milliseconds=200))
+    (session,) = seeding.sessions(lasting=timedelta(milliseconds=400))
     extended, over = threading.Event(), threading.Event()
 
     def extend() -> None:
@@ -330,7 +330,7 @@ def test_in_a_loop_it_goes_on_until_it_is_told_to_end() -> None:
         wait_until(lambda: len(expired()) == 5)
         # A database that goes away between two rounds is no end.
         with superuser_connection() as beside:
-            ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'the loop'"
+            ended = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'the loop'"
             assert beside.execute(ended).fetchall() == [(True,)]
         due(2)
         wait_until(lambda: len(expired()) == 7)

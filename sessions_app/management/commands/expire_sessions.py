@@ -46,6 +46,8 @@ class Command(BaseCommand):
         outcome = expire_due(limit=limit)
         if outcome.expired or outcome.poison:
             self.stdout.write(_told(outcome))
+            # Through a pipe it would wait for more.
+            self.stdout.flush()
 
 
 def expire(limit: int | None) -> Outcome:

@@ -39,6 +39,7 @@ class Command(BaseCommand):
         for duty in DUTIES:
             try:
                 self.stdout.write(duty())
+                self.stdout.flush()
             except CommandError as error:
                 failed += 1
                 self.stderr.write(str(error))

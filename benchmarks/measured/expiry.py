@@ -1,0 +1,28 @@
+"""Expiring sessions in a table of a million."""
+
+from benchmarks.measured.databases import LARGE, owner, use
+from benchmarks.measured.rounds import Figure, Variant, in_turn
+from sessions_app.expiry import expire_due
+from tests import seeding
+
+DUE = 5_000
+PROMISED = 3_000
+
+
+def measure() -> list[Figure]:
+    """Sessions a second, one sweep at a time."""
+    use(LARGE)
+    expire_due()
+    cost = in_turn({"a sweep": Variant(_expire, before=_fall_due)}, 1)["a sweep"]
+    rate = DUE / cost.wall
+    return [Figure("a sweep, in sessions a second", f"{rate:,.0f}", f"≥ {PROMISED:,}", is_kept=rate >= PROMISED)]
+
+
+def _fall_due() -> None:
+    with owner(LARGE) as filler:
+        seeding.overdue(filler, DUE)
+
+
+def _expire() -> None:
+    outcome = expire_due()
+    assert (outcome.expired, outcome.poison) == (DUE, {})
