@@ -3,7 +3,7 @@
 from django.apps import AppConfig
 from django.core.checks import Tags, register
 
-from orchestrator.checks import production_is_safe
+from orchestrator.checks import login_is_whole, production_is_safe
 
 
 class OrchestratorConfig(AppConfig):
@@ -14,3 +14,4 @@ class OrchestratorConfig(AppConfig):
     def ready(self) -> None:
         """The checks run with every command, and where gunicorn loads the application."""
         register(production_is_safe, Tags.security)
+        register(login_is_whole, Tags.security)

@@ -5,7 +5,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.core import checks
 from django.core.checks import CheckMessage, Error
+
+from orchestrator.actors import Role
 
 _SHORTEST_SECRET = 32
 
@@ -15,9 +18,24 @@ def production_is_safe(app_configs: Sequence[Any] | None, **kwargs: Any) -> list
     return list(findings()) if settings.ORCHESTRATOR_ENV == "production" else []
 
 
+def login_is_whole(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Settings of the admin's login that do not go together, anywhere."""
+    found: list[CheckMessage] = []
+    if settings.OIDC_RP_CLIENT_ID and not settings.OIDC_ISSUERS:
+        hint = "Set OIDC_ISSUER_URL and OIDC_AUDIENCE, or unset OIDC_RP_CLIENT_ID."
+        found.append(Error("OIDC_RP_CLIENT_ID is a client of no issuer.", hint=hint, id="orchestrator.E006"))
+    if unknown := sorted({*settings.OIDC_STAFF_ROLES} - {*Role.values}):
+        message = f"OIDC_STAFF_ROLES names what is no role: {', '.join(unknown)}."
+        found.append(Error(message, hint=f"Name some of {', '.join(Role.values)}.", id="orchestrator.E007"))
+    return found
+
+
 def findings() -> Iterator[CheckMessage]:
     """What the settings as they are would mean in production."""
     yield from _identity()
+    if settings.ADMIN_PASSWORD_LOGIN:
+        hint = "It is for when the identity provider is away. Set ADMIN_PASSWORD_LOGIN=off afterwards."
+        yield checks.Warning("People can log in to the admin by password.", hint=hint, id="orchestrator.W001")
     if settings.DEBUG:
         yield Error(
             "DEBUG is on.", hint="It shows settings and source to callers. Turn it off.", id="orchestrator.E003"

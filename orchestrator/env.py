@@ -153,7 +153,10 @@ def issuers() -> tuple[dict[str, object], ...]:
     """
     several = os.environ.get("OIDC_ISSUERS") or os.environ.get("OIDC_ISSUERS_FILE")
     if several:
-        return tuple(_issuer(entry) for entry in _json_list("OIDC_ISSUERS"))
+        found = tuple(_issuer(entry) for entry in _json_list("OIDC_ISSUERS"))
+        if len({entry["issuer"] for entry in found}) < len(found):
+            raise ImproperlyConfigured("OIDC_ISSUERS names an issuer twice.")
+        return found
     if not os.environ.get("OIDC_ISSUER_URL", "").strip():
         return ()
     return (

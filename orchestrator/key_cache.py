@@ -81,8 +81,11 @@ class KeyCache:
 
 
 def _usable(document: dict[str, Any]) -> dict[str, PyJWK]:
-    """The keys for signatures that have an id."""
-    return {key.key_id: key for key in PyJWKSet.from_dict(document).keys if key.key_id}
+    """The keys that have an id. Raises ValueError where there is none: such an answer takes no good key away."""
+    keys = {key.key_id: key for key in PyJWKSet.from_dict(document).keys if key.key_id}
+    if not keys:
+        raise ValueError("no key has an id")
+    return keys
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -118,15 +121,28 @@ def _judged(url: str) -> str:
     return url
 
 
-def _json(asked: urllib.request.Request, timeout: int) -> dict[str, Any]:
-    with _opener.open(asked, timeout=timeout) as got:
-        body = got.read(MAX_DOCUMENT_BYTES + 1)
-    if len(body) > MAX_DOCUMENT_BYTES:
-        raise ValueError("the document is too large")
-    document = json.loads(body)
+def _json(asked: urllib.request.Request, timeout: float) -> dict[str, Any]:
+    try:
+        document = json.loads(_body(asked, timeout))
+    except RecursionError as error:
+        raise ValueError("the document is nested too deep") from error
     if not isinstance(document, dict):
         raise ValueError("the document is no object")
     return document
+
+
+def _body(asked: urllib.request.Request, timeout: float) -> bytes:
+    until = time.monotonic() + timeout
+    body = b""
+    with _opener.open(asked, timeout=timeout) as got:
+        while part := got.read1(65536):
+            body += part
+            if len(body) > MAX_DOCUMENT_BYTES:
+                raise ValueError("the document is too large")
+            # The socket's own timeout starts anew with every byte.
+            if time.monotonic() > until:
+                raise TimeoutError("timed out")
+    return body
 
 
 def discovered(issuer: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ _BADGES = {
     "failed": "danger",
     "rejected": "danger",
     "expired": "warning",
+    "cut off": "danger",
 }
 """The colour of each state, as the theme names them; any other state is grey."""
 

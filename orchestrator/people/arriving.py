@@ -66,29 +66,29 @@ def _written(identity: Identity, columns: Mapping[str, Any]) -> Person:
 
 
 def _rights(claims: Mapping[str, Any], access_token: object, issuer: Issuer) -> dict[str, Any]:
-    """Roles, agent roles and tenant: as the ID token says or, where it names no roles, the access token."""
-    said = claims
-    if path(claims, settings.OIDC_ROLES_CLAIM) is None:
-        said = _access_claims(access_token, claims["sub"], issuer) or claims
-    roles = roles_in(said)
+    """Roles, agent roles and tenant: each as the ID token has it or, where it has nothing, the access token."""
+    named = (settings.OIDC_ROLES_CLAIM, settings.OIDC_AGENT_ROLES_CLAIM, settings.OIDC_TENANT_CLAIM)
+    missing = [dotted for dotted in named if path(claims, dotted) is None]
+    access = _access_claims(access_token, claims["sub"], issuer) if missing else {}
+    for_roles, for_agent_roles, for_tenant = (access if dotted in missing else claims for dotted in named)
+    roles = roles_in(for_roles)
+    agent_roles = words(for_agent_roles, settings.OIDC_AGENT_ROLES_CLAIM)
     return {
         "roles": sorted(role.value for role in roles),
-        "agent_roles": [
-            role for role in words(said, settings.OIDC_AGENT_ROLES_CLAIM) if len(role) <= _LONGEST_AGENT_ROLE
-        ],
-        "tenant": tenant_in(said, issuer),
+        "agent_roles": [role for role in agent_roles if len(role) <= _LONGEST_AGENT_ROLE],
+        "tenant": tenant_in(for_tenant, issuer),
         "is_staff": not roles.isdisjoint(Role(name) for name in settings.OIDC_STAFF_ROLES),
     }
 
 
-def _access_claims(token: object, subject: str, issuer: Issuer) -> Mapping[str, Any] | None:
-    """The claims of the access token, if we would take it at the API and it is the same person's."""
+def _access_claims(token: object, subject: str, issuer: Issuer) -> Mapping[str, Any]:
+    """The claims of the access token, if we would take it at the API and it is the same person's; else none."""
     try:
         claims, signer = verified_claims(str(token))
     except (InvalidToken, Problem) as error:
         log.info("the access token of a login tells no rights", extra={"why": str(error)})
-        return None
-    return claims if signer == issuer and claims["sub"] == subject else None
+        return {}
+    return claims if signer == issuer and claims["sub"] == subject else {}
 
 
 def _names(claims: Mapping[str, Any]) -> dict[str, str]:

@@ -58,9 +58,9 @@ class PersonAdmin(Looking):
 
     fieldsets: ClassVar = (
         (None, {"fields": (("name", "state"), ("issuer", "subject"), ("email", "tenant"))}),
-        ("Rights, as of the last login", {"fields": (("held", "agents"), ("is_staff", "seen"))}),
+        ("Rights, as of the last login", {"fields": (("held", "agents"), ("admitted", "seen"))}),
     )
-    readonly_fields = ("name", "state", "held", "agents", "seen")
+    readonly_fields = ("name", "state", "held", "agents", "admitted", "seen")
 
     def visible(self, actor: Actor) -> QuerySet[Person]:
         """As the rights have it."""
@@ -100,9 +100,12 @@ class PersonAdmin(Looking):
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The list, with a button for somebody who is not in it."""
-        button = _button("Cut off somebody", reverse("admin:people_person_cut_off_subject"), ActionVariant.DANGER)
-        return super().changelist_view(request, {**(extra_context or {}), "actions_list": [button]})
+        """The list, with a button for somebody who is not in it: added last, since the theme sets its own."""
+        answer = super().changelist_view(request, extra_context)
+        if isinstance(answer, TemplateResponse):
+            button = _button("Cut off somebody", reverse("admin:people_person_cut_off_subject"), ActionVariant.DANGER)
+            answer.context_data = {**(answer.context_data or {}), "actions_list": [button]}
+        return answer
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
         """A person's page, with the one act that makes sense."""
@@ -187,6 +190,11 @@ class PersonAdmin(Looking):
     def agents(self, person: Person) -> str:
         """Those of the last login."""
         return ", ".join(person.agent_roles) or "–"
+
+    @display(description="May use the admin")
+    def admitted(self, person: Person) -> str:
+        """By their roles; somebody who was cut off may not, whatever it says."""
+        return "yes" if person.is_staff else "no"
 
     @display(description="Last login (UTC)")
     def seen(self, person: Person) -> str:

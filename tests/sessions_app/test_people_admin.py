@@ -26,14 +26,9 @@ REASON = {"reason": "the laptop was stolen"}
 
 def person(subject: str, *roles: str, tenant: str = "default") -> Person:
     """Somebody who logged in."""
-    known = {
-        "subject": subject,
-        "tenant": tenant,
-        "roles": [*roles],
-        "is_staff": True,
-        "email": f"{subject}@example.com",
-    }
-    return Person.objects.create_user(subject, **known)
+    return Person.objects.create_user(
+        subject, f"{subject}@example.com", subject=subject, tenant=tenant, roles=[*roles], is_staff=True
+    )
 
 
 def at_the_admin(who: Person) -> Client:
@@ -72,6 +67,7 @@ def test_operators_see_the_people_of_their_tenant(operator_page: Client, alice: 
     shown = operator_page.get(PEOPLE).content.decode()
     assert page_of(alice) in shown
     assert page_of(stranger) not in shown
+    assert f"{PEOPLE}cut-off/" in shown
     assert operator_page.get(page_of(alice)).status_code == 200
     assert operator_page.get(page_of(stranger)).status_code == 404
 
