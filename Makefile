@@ -32,6 +32,7 @@ lint: .venv/installed-dev ## ruff, mypy, the import arrows, missing migrations
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -W ignore -m tests.manage makemigrations --check --dry-run
+	$(BIN)/python -W ignore -m tests.manage draw_states --check
 
 format: .venv/installed-dev ## Format the code
 	$(BIN)/ruff format .

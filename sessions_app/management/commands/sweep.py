@@ -4,21 +4,34 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
 
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
+from orchestrator import boundary
 from orchestrator.loops import every, interval
 from orchestrator.problems import ServiceUnavailable
 from sessions_app.expiry import expire_due
 from sessions_app.management.commands.expire_sessions import sentence
 
-DUTIES: tuple[Callable[[], str], ...] = (lambda: sentence(expire_due()),)
+
+def _expire() -> str:
+    return sentence(expire_due())
+
+
+def _end_logins() -> str:
+    """The admin's logins, and those that were begun and never finished."""
+    boundary.read(lambda: call_command("clearsessions"))
+    return "Logins past their time ended."
+
+
+DUTIES: tuple[Callable[[], str], ...] = (_expire, _end_logins)
 """What there is to do, each ending with a sentence. A duty that fails does not keep the others from theirs."""
 
 
 class Command(BaseCommand):
     """Ends with 1 where a duty could not be done wholly."""
 
-    help = "Do all housekeeping: expire sessions."
+    help = "Do all housekeeping: expire sessions, end logins past their time."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """How often."""
