@@ -12,12 +12,14 @@ from orchestrator.redis import Redis
 _MOST_BUCKETS = 20_000
 
 # One call, one answer: the bucket is refilled for the time that passed, by Redis's own clock, and a token is taken.
+# That clock can be set back, which takes none.
 _TAKE = """
 local now = redis.call('TIME')
 now = now[1] + now[2] / 1000000
 local capacity, rate = tonumber(ARGV[1]), tonumber(ARGV[2])
 local bucket = redis.call('HMGET', KEYS[1], 'tokens', 'at')
-local tokens = math.min(capacity, (tonumber(bucket[1]) or capacity) + (now - (tonumber(bucket[2]) or now)) * rate)
+local passed = math.max(0, now - (tonumber(bucket[2]) or now))
+local tokens = math.min(capacity, (tonumber(bucket[1]) or capacity) + passed * rate)
 local taken = 0
 if tokens >= 1 then tokens = tokens - 1; taken = 1 end
 redis.call('HSET', KEYS[1], 'tokens', tostring(tokens), 'at', tostring(now))

@@ -1,7 +1,8 @@
 """`make demo`: a company's fourth quarter through the running service.
 
 The 120 budget sessions of finance-quarter.json are opened by agents of five roles, taken along every legal path, pushed
-along every illegal one, and called by those who may not.
+along every illegal one, and called by those who may not. Forty more are left to run out of time, which two sweeps at
+once find.
 """
 
 import json
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from checks import Check, table
+from expiry import let_expire, open_waning
 from journeys import LEGAL, Journey, travel_all
+from lists import check_lists, counts
 from refusals import Cast, all_refusals
 from service import Caller, CannotGoOn, insist_on_service, issue_token, manage
 
@@ -38,12 +41,17 @@ def demonstrate(base: str, quarter: dict[str, Any]) -> int:
     print(f"{quarter['company']}, {quarter['quarter']}: {len(plans)} budget sessions of {', '.join(roles)} at {base}\n")
     agents = agents_of(base, roles)
     insist_on_tokens(agents[roles[0]])
+    waning = open_waning(agents[roles[0]], roles[0])
+    since = agents[roles[0]].get(f"/sessions/{waning.ids[0]}").body["created_at"]
     journeys = travel_all(agents, plans)
     checks = [check for journey in journeys for check in journey.checks]
     left_open = next((one for one in journeys if one.session.get("status") == "pending"), None)
     if left_open is not None:
         checks += all_refusals(cast(agents, left_open), left_open)
+    operator = call_in(base, {"operator": ("--roles", "operator")})["operator"]
+    checks += [*let_expire(agents[roles[0]], waning), *check_lists(operator, since)]
     print(table(in_order(checks)))
+    print(f"\nThe sessions of this run, by the lists:\n\n{counts(operator, roles, since)}")
     opened = [journey for journey in journeys if "session_id" in journey.session]
     checks += [show_trail(longest(opened))] if opened else []
     return verdict(checks)

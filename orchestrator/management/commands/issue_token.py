@@ -31,6 +31,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> str:
         """Sign it."""
+        if settings.ORCHESTRATOR_ENV == "production":
+            raise CommandError("Production trusts identity providers alone: such a token would be refused.")
         if options["ttl"] < 1:
             raise CommandError("--ttl must be at least one second.")
         if not options["subject"].strip():
