@@ -1,6 +1,8 @@
 """Connections to the test database as somebody else than the service."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -30,3 +32,14 @@ def service_connection() -> psycopg.Connection[Any]:
 def superuser_connection() -> psycopg.Connection[Any]:
     """As somebody who may do anything."""
     return psycopg.connect(address(), autocommit=True)
+
+
+@contextmanager
+def without_trigger(table: str, trigger: str) -> Iterator[None]:
+    """Lift one trigger, as the owner, so that what another one refuses can be told apart."""
+    with owner_connection() as connection:
+        connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
+        try:
+            yield
+        finally:
+            connection.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")

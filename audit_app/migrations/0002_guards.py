@@ -20,8 +20,8 @@ ALTER TABLE audit_events ADD CONSTRAINT audit_events_hash CHECK (
   octet_length(coalesce(prev_hash, decode(repeat('00', 32), 'hex'))) = 32 AND
   hash = sha256('\x61756469742f763100'::bytea || coalesce(prev_hash, decode(repeat('00', 32), 'hex'))
                 || convert_to(body, 'UTF8')));
-ALTER TABLE audit_events ADD CONSTRAINT audit_events_columns CHECK (
-  seq IS NULL OR (body::jsonb @> jsonb_build_object(
+ALTER TABLE audit_events ADD CONSTRAINT audit_events_columns CHECK (seq IS NULL OR coalesce(
+  body::jsonb @> jsonb_build_object(
     'id', id, 'event_type', event_type, 'seq', seq, 'version', seq, 'from', from_status, 'to', to_status,
     'tenant', tenant, 'role', role, 'reason', reason, 'via', via, 'request_id', request_id, 'trace_id', trace_id,
     'cause', cause, 'at', to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
@@ -29,8 +29,8 @@ ALTER TABLE audit_events ADD CONSTRAINT audit_events_columns CHECK (
     'actor', jsonb_build_object('issuer', actor_issuer, 'subject', actor_subject, 'kind', actor_kind),
     'on_behalf_of', CASE WHEN on_behalf_of_subject IS NOT NULL THEN
       jsonb_build_object('issuer', on_behalf_of_issuer, 'subject', on_behalf_of_subject) END)
-    AND ip IS NOT DISTINCT FROM (body::jsonb ->> 'ip')::inet
-    AND metadata -> 'changes' = body::jsonb -> 'changes'));
+  AND ip IS NOT DISTINCT FROM (body::jsonb ->> 'ip')::inet
+  AND metadata = jsonb_build_object('changes', body::jsonb -> 'changes'), false));
 """
 
 # Called by deferred constraint triggers with the subject's type: at COMMIT, whatever moved must have its event.

@@ -30,6 +30,38 @@ BEGIN
 END $$;
 """
 
+# The other direction of audit_is_complete(): an event of a chain tells of a change that was made. Without this, an event
+# made up for the next version would keep every later change of its row out.
+EVENTS_ARE_TRUE = """
+CREATE FUNCTION work_event_is_true() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE reached int;
+BEGIN
+  CASE NEW.subject_type
+    WHEN 'session' THEN SELECT version INTO reached FROM sessions WHERE id = NEW.subject_id;
+    WHEN 'task' THEN SELECT version INTO reached FROM tasks WHERE id = NEW.subject_id;
+    WHEN 'approval' THEN SELECT version INTO reached FROM approvals WHERE id = NEW.subject_id;
+    ELSE RAISE EXCEPTION 'no chain is of a %', NEW.subject_type USING ERRCODE = 'integrity_constraint_violation';
+  END CASE;
+  IF reached IS NULL THEN
+    -- Gone: then the chain ends with its deletion, and every event but the first follows another.
+    PERFORM 1 FROM audit_events e WHERE e.subject_type = NEW.subject_type AND e.subject_id = NEW.subject_id
+      AND e.seq >= NEW.seq AND e.event_type = NEW.subject_type || '.deleted' AND e.seq > 1;
+    IF FOUND AND NEW.seq > 1 THEN
+      PERFORM 1 FROM audit_events e WHERE e.subject_type = NEW.subject_type AND e.subject_id = NEW.subject_id
+        AND e.seq = NEW.seq - 1 AND e.hash = NEW.prev_hash;
+    END IF;
+    IF FOUND THEN RETURN NULL; END IF;
+  ELSIF reached >= NEW.seq THEN
+    RETURN NULL;
+  END IF;
+  RAISE EXCEPTION '% % is not at version %', NEW.subject_type, NEW.subject_id, NEW.seq
+    USING ERRCODE = 'integrity_constraint_violation';
+END $$;
+CREATE CONSTRAINT TRIGGER audit_events_are_true AFTER INSERT ON audit_events
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.seq IS NOT NULL) EXECUTE FUNCTION work_event_is_true();
+ALTER TABLE audit_events ENABLE ALWAYS TRIGGER audit_events_are_true;
+"""
+
 CASCADE = """
 ALTER TABLE approvals ADD CONSTRAINT approvals_task_id_fkey
   FOREIGN KEY (task_id) REFERENCES tasks (id) ON DELETE CASCADE;
@@ -49,6 +81,7 @@ STATEMENTS = (
     guards("sessions", "session"),
     guards("tasks", "task"),
     guards("approvals", "approval"),
+    EVENTS_ARE_TRUE,
     CASCADE,
     VIEWS,
 )

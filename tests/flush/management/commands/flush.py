@@ -33,7 +33,8 @@ class Command(BaseCommand):
             self._empty(connection)
 
     def _empty(self, connection: psycopg.Connection) -> None:
-        was: dict[str, str] = dict(connection.execute("SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal").fetchall())
+        found = connection.execute("SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal").fetchall()
+        was: dict[str, str] = dict(found)
         for table, trigger in REFUSALS.items():
             connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
         connection.execute(f"TRUNCATE {', '.join(TABLES)} CASCADE")
