@@ -15,6 +15,8 @@ keepalive = 5
 # A token may have 8 KiB; gunicorn's own limit is just below that.
 limit_request_field_size = 16380
 control_socket_disable = True
+# No header of a caller sets SCRIPT_NAME or PATH_INFO, not even from this machine.
+forwarder_headers = ""
 # The service logs each request itself, with its id and without its query.
 accesslog = None
 errorlog = "-"

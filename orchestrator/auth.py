@@ -136,7 +136,11 @@ def _who(claims: Mapping[str, Any], issuer: jwks.Issuer) -> tuple[Identity, Iden
         return principal, None
     if not isinstance(act, Mapping):
         raise InvalidToken("act is no object")
-    return Identity(short_text(act, "iss", issuer.name), short_text(act, "sub")), principal
+    agent = Identity(short_text(act, "iss", issuer.name), short_text(act, "sub"))
+    spoken_for = {*jwks.issuers(), settings.LOCAL_ISSUER} - {issuer.name}
+    if agent.issuer in spoken_for:
+        raise InvalidToken("act names a subject of an issuer that speaks for itself")
+    return agent, principal
 
 
 def _kind(claims: Mapping[str, Any], behalf: Identity | None) -> Kind:

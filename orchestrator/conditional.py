@@ -42,6 +42,8 @@ def _is_version(tag: str) -> bool:
 
 def _tags(name: str, header: str) -> Iterator[tuple[bool, str]]:
     place = 0
+    if not header.strip(" \t,"):
+        raise InvalidRequest([(name, 'It must be "<version>", in quotes, or *.')])
     while place < len(header):
         found = _TAG.match(header, place)
         if found is None:

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from orchestrator import __version__
 from orchestrator.problem_responses import reads_only, response
 from orchestrator.problems import ServiceUnavailable
+from orchestrator.redis import redis
 
 LINKS = {
     "sessions": "/sessions",
@@ -16,6 +17,7 @@ LINKS = {
     "health": "/health",
     "problems": "/problems",
     "api_docs": "/api-docs",
+    "admin": "/admin/",
 }
 
 
@@ -58,11 +60,13 @@ def health(request: HttpRequest) -> HttpResponse:
         connected = True
     except (DatabaseError, InterfaceError):
         connected = False
+    cached = _ask_redis()
+    well = "degraded" if cached == "error" else "healthy"
     members = {
-        "status": "healthy" if connected else "unhealthy",
+        "status": well if connected else "unhealthy",
         "version": __version__,
         "database": "connected" if connected else "error",
-        "redis": "disabled",
+        "redis": cached,
     }
     return JsonResponse(members, status=200) if connected else _unhealthy(members)
 
@@ -74,6 +78,13 @@ def _unhealthy(members: dict[str, str]) -> HttpResponse:
 def _ask_database() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
+
+
+def _ask_redis() -> str:
+    shared = redis()
+    if shared is None:
+        return "disabled"
+    return "connected" if shared.answers() else "error"
 
 
 @cache

@@ -14,6 +14,14 @@ def _named_request(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
     return event
 
 
+def _without_rows(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """PostgreSQL adds the failing row to some errors, as DETAIL or CONTEXT: what is in a row does not go into a log."""
+    if isinstance(told := event.get("exception"), str):
+        lines = (line for line in told.splitlines() if not line.lstrip().startswith(("DETAIL:", "CONTEXT:")))
+        event["exception"] = "\n".join(lines)
+    return event
+
+
 class JsonFormatter(structlog.stdlib.ProcessorFormatter):
     """One JSON object a line: timestamp, level, logger, event, and what was passed as `extra`."""
 
@@ -29,6 +37,7 @@ class JsonFormatter(structlog.stdlib.ProcessorFormatter):
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                _without_rows,
                 structlog.processors.JSONRenderer(),
             ],
         )

@@ -14,6 +14,7 @@ from orchestrator import parsing, rate_limit
 from orchestrator.actors import Actor, Origin, Via
 from orchestrator.addresses import client_address
 from orchestrator.auth import verify
+from orchestrator.bodies import whole_body
 from orchestrator.claims import InvalidToken
 from orchestrator.people.cut_off import cut_off
 from orchestrator.problem_responses import response
@@ -119,7 +120,9 @@ class BodyLimit(Middleware):
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """413 above MAX_BODY_BYTES."""
-        length = request.META.get("CONTENT_LENGTH") or "0"
+        length = (request.META.get("CONTENT_LENGTH") or "0").lstrip("0") or "0"
+        if request.META.get("orchestrator.chunked"):
+            return self.get_response(request)
         if length.isascii() and length.isdigit() and int(length[:20]) > settings.MAX_BODY_BYTES:
             return response(BodyTooLarge(settings.MAX_BODY_BYTES), request)
         return self.get_response(request)
@@ -193,7 +196,7 @@ class StrictJson(Middleware):
         if is_public(request.path):
             return self.get_response(request)
         try:
-            body = request.body
+            body = whole_body(request)
             if body:
                 self._insist_on_json(request)
                 request.json = parsing.parse(body)

@@ -1,12 +1,9 @@
-"""The strict JSON parser. The middleware parses each body once; DRF's parser hands that on."""
+"""The strict JSON parser. The middleware parses each body once."""
 
 import json
 import math
 import re
-from collections.abc import Mapping
-from typing import IO, Any, NoReturn
-
-from rest_framework.parsers import BaseParser
+from typing import Any, NoReturn
 
 from orchestrator.problems import InvalidJson
 
@@ -14,7 +11,7 @@ MAX_DEPTH = 32
 MAX_NODES = 10_000
 MAX_INT = 2**53
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _LONGEST_INT = len(str(MAX_INT)) + 1
 
 
@@ -98,17 +95,5 @@ def _children(node: Any) -> list[Any]:
 
 
 def _storable(text: str) -> None:
-    if _UNSTORABLE.search(text):
+    if UNSTORABLE.search(text):
         raise InvalidJson("A text has a NUL character or a lone surrogate.")
-
-
-class ParsedJson(BaseParser):
-    """Hands on what the middleware parsed."""
-
-    media_type = "*/*"
-
-    def parse(
-        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> Any:
-        """The body as `request.json` has it."""
-        return parser_context["request"]._request.json if parser_context else {}

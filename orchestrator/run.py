@@ -18,7 +18,7 @@ _PATIENCE_SECONDS = 5
 
 def main() -> None:
     """Start the database, migrate, serve, and stop what was started."""
-    var = Path(os.environ.get("ORCHESTRATOR_VAR") or HERE / "var").expanduser().resolve()
+    var = Path((os.environ.get("ORCHESTRATOR_VAR") or "").strip() or HERE / "var").expanduser().resolve()
     port = os.environ.get("PORT") or "8088"
     os.environ.update(ORCHESTRATOR_VAR=str(var), PORT=port, DJANGO_SETTINGS_MODULE="orchestrator.settings")
     try:
@@ -33,7 +33,10 @@ def main() -> None:
 
 
 def announcement(port: str) -> Callable[[object], None]:
-    """What to print once gunicorn listens: a token, and a line to paste."""
+    """What to print once gunicorn listens: a token, and a line to paste, where our own key is trusted."""
+    where = f"The orchestrator answers at http://127.0.0.1:{port}. Ctrl-C stops it."
+    if any(os.environ.get(name) for name in ("OIDC_ISSUER_URL", "OIDC_ISSUERS", "OIDC_ISSUERS_FILE")):
+        return lambda _arbiter: print(f"\n{where} Tokens are the identity provider's.\n", flush=True)
     token = subprocess.run(
         [
             *(sys.executable, "manage.py", "issue_token", "--subject", "alice", "--roles", "agent,operator,auditor"),
@@ -53,7 +56,8 @@ def announcement(port: str) -> Callable[[object], None]:
     def print_it(_arbiter: object) -> None:
         print(
             f"""
-The orchestrator answers at http://127.0.0.1:{port}. Ctrl-C stops it.
+{where}
+Its calls are described at /api-docs; people look at it at /admin/, once `manage.py createsuperuser` has made one.
 
 A token for a day (alice: operator, auditor, and agent of the role finance):
 
@@ -85,6 +89,8 @@ def _is_free(port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+        except PermissionError as error:
+            raise CannotRun(f"port {port} is for root alone. Choose another: PORT=8090 make run") from error
         except OSError:
             return False
         return True

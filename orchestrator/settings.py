@@ -92,7 +92,8 @@ ADMIN_PATHS = ("/admin/", "/oidc/")
 """Where people log in by a cookie. Nowhere else is one read."""
 
 MAX_BODY_BYTES = env.whole("MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024)
-DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+# One byte more: a body in chunks is given that length, and judged once it is read.
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES + 1
 SESSION_RETENTION_DAYS = env.whole("SESSION_RETENTION_DAYS", 7, 1, 3650)
 
 RATE_LIMIT = env.rate("RATE_LIMIT", "off")
@@ -170,7 +171,7 @@ UNFOLD = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["orchestrator.auth.CallerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": ["orchestrator.parsing.ParsedJson"],
+    "DEFAULT_PARSER_CLASSES": ["orchestrator.negotiation.ParsedJson"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "orchestrator.negotiation.JsonOnly",
     "EXCEPTION_HANDLER": "orchestrator.problem_responses.from_view",

@@ -1,7 +1,5 @@
 """The WSGI application that gunicorn serves."""
 
-import codecs
-import io
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,23 +10,25 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
+from orchestrator.bodies import PatientBody
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator.settings")
 
 
 def _is_readable(content_type: str) -> bool:
-    """Whether Django can make a request of it: an encoded or unknown charset would end it before any view."""
+    """Whether its charset is ours. Django would read the query string with any other, above every check of ours."""
     try:
-        codecs.lookup(parse_header_parameters(content_type)[1].get("charset", "utf-8"))
-    except (ValueError, LookupError):
+        charset = parse_header_parameters(content_type)[1].get("charset", "utf-8")
+    except ValueError:
         return False
-    return True
+    return isinstance(charset, str) and charset.strip('"').lower() in ("utf-8", "utf8")
 
 
 class MeasuredBodies:
-    """Gives a body that came in chunks a length: without one, Django would take it for empty.
+    """What Django cannot be handed as it came: bodies in chunks, bodies that do not come, charsets of a stranger's.
 
-    A chunked body is read up to one byte more than MAX_BODY_BYTES, which is enough for it to be refused. A media type
-    that cannot be read becomes one that is refused.
+    A body in chunks has no length, and Django would take it for empty: it gets the longest there may be and one more
+    byte, and is measured when it is read, after the caller is known.
     """
 
     def __init__(self, inner: Callable[..., Iterable[bytes]]) -> None:
@@ -38,9 +38,10 @@ class MeasuredBodies:
         """Serve one request."""
         if not _is_readable(environ.get("CONTENT_TYPE", "")):
             environ["CONTENT_TYPE"] = "application/octet-stream"
-        if not environ.get("CONTENT_LENGTH") and environ.get("wsgi.input_terminated"):
-            body = environ["wsgi.input"].read(settings.MAX_BODY_BYTES + 1)
-            environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+        environ["wsgi.input"] = PatientBody(environ["wsgi.input"], environ.get("gunicorn.socket"))
+        if environ.get("HTTP_TRANSFER_ENCODING") and not environ.get("CONTENT_LENGTH"):
+            environ["orchestrator.chunked"] = True
+            environ["CONTENT_LENGTH"] = str(settings.MAX_BODY_BYTES + 1)
         return self.inner(environ, start_response)
 
 

@@ -123,8 +123,8 @@ def conditions(query: Mapping[str, str], known: Mapping[str, Callable[[str], Q]]
     for name, text in query.items():
         reader = known.get(name)
         try:
-            if "\0" in name + text:
-                raise Refused("It has a NUL character.")
+            if parsing.UNSTORABLE.search(name + text):
+                raise Refused("It has a NUL character or a lone surrogate.")
             if reader is not None:
                 found &= reader(text)
             elif name.startswith(METADATA):

@@ -42,16 +42,17 @@ def demonstrate(base: str, quarter: dict[str, Any]) -> int:
     agents = agents_of(base, roles)
     insist_on_tokens(agents[roles[0]])
     waning = open_waning(agents[roles[0]], roles[0])
-    since = agents[roles[0]].get(f"/sessions/{waning.ids[0]}").body["created_at"]
     journeys = travel_all(agents, plans)
     checks = [check for journey in journeys for check in journey.checks]
     left_open = next((one for one in journeys if one.session.get("status") == "pending"), None)
     if left_open is not None:
         checks += all_refusals(cast(agents, left_open), left_open)
-    operator = call_in(base, {"operator": ("--roles", "operator")})["operator"]
-    checks += [*let_expire(agents[roles[0]], waning), *check_lists(operator, since)]
-    print(table(in_order(checks)))
-    print(f"\nThe sessions of this run, by the lists:\n\n{counts(operator, roles, since)}")
+    lists = ""
+    if waning is not None:
+        operator = call_in(base, {"operator": ("--roles", "operator")})["operator"]
+        checks += [*let_expire(agents[roles[0]], waning), *check_lists(operator, waning.since)]
+        lists = f"\nThe sessions of this run, by the lists:\n\n{counts(operator, roles, waning.since)}"
+    print(table(in_order(checks)) + "\n" + lists)
     opened = [journey for journey in journeys if "session_id" in journey.session]
     checks += [show_trail(longest(opened))] if opened else []
     return verdict(checks)

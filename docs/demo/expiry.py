@@ -13,17 +13,22 @@ SHORTEST_SECONDS = 60
 
 @dataclass(frozen=True)
 class Waning:
-    """Sessions opened for the shortest time there is, and when that will have passed."""
+    """Sessions opened for the shortest time there is, since when, and when that will have passed."""
 
     ids: list[str]
+    since: str
     over_at: float
 
 
-def open_waning(agent: Caller, role: str) -> Waning:
-    """Open them."""
-    body = {"agent_role": role, "metadata": {"title": "A question that nobody answers in time"}, "ttl_seconds": 60}
-    ids = [str(agent.post("/sessions", body).body["session_id"]) for _ in range(COUNT)]
-    return Waning(ids, time.monotonic() + SHORTEST_SECONDS + 1)
+def open_waning(agent: Caller, role: str) -> Waning | None:
+    """Open them; None where the service opens none, which the journeys will tell of."""
+    metadata = {"title": "A question that nobody answers in time"}
+    body = {"agent_role": role, "metadata": metadata, "ttl_seconds": SHORTEST_SECONDS}
+    opened = [agent.post("/sessions", body) for _ in range(COUNT)]
+    if any(answer.status != 201 for answer in opened):
+        return None
+    ids = [str(answer.body["session_id"]) for answer in opened]
+    return Waning(ids, str(opened[0].body["created_at"]), time.monotonic() + SHORTEST_SECONDS + 1)
 
 
 def let_expire(agent: Caller, waning: Waning) -> list[Check]:

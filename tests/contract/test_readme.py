@@ -130,8 +130,8 @@ def test_the_picture_of_the_states_is_that_of_the_model() -> None:
 
 
 def test_lists_every_make_command_and_no_other() -> None:
-    there = re.findall(r"^(\w+):.*## ", (HERE / "Makefile").read_text(), re.MULTILINE)
-    assert re.findall(r"^\| `make (\w+)` \|", README, re.MULTILINE) == there
+    there = re.findall(r"^([\w-]+):.*## ", (HERE / "Makefile").read_text(), re.MULTILINE)
+    assert re.findall(r"^\| `make ([\w-]+)` \|", README, re.MULTILINE) == there
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/api/README.md", "docs/architecture.md", "docs/security.md"])
@@ -174,7 +174,7 @@ def test_the_demo_finds_everything_as_expected() -> None:
     tried = {line[:50].strip(): line[50:].split() for line in done.stdout.splitlines()}
     legal = [f"{here} → {there}" for here, targets in moves(Session).items() for there in targets]
     assert [len(set(tried[path])) for path in legal] == [1] * len(legal)
-    assert Session.objects.count() == 120
+    assert Session.objects.count() == 160  # the quarter, and forty that run out of time
 
 
 class Other(BaseHTTPRequestHandler):

@@ -84,7 +84,7 @@ def test_a_length_that_is_too_large_is_refused_unread(length: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_chunked_body_is_judged_like_any_other() -> None:
-    chunks: dict[str, Any] = {"wsgi.input_terminated": True}
+    chunks: dict[str, Any] = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
     status, document = posted(Chunks(MIB), **chunks)
     assert (status, document["agent_role"]) == (201, "finance")
     too_large = Chunks(2 * MIB)

@@ -1,17 +1,19 @@
 """manage.py sweep: the one housekeeping command, for cron or, with --loop, for a process of its own."""
 
+import logging
 from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
 
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
-from orchestrator import boundary
 from orchestrator.loops import every, interval
+from orchestrator.people.logins import end_expired
 from orchestrator.problems import ServiceUnavailable
 from sessions_app.expiry import expire_due
 from sessions_app.management.commands.expire_sessions import sentence
+
+log = logging.getLogger(__name__)
 
 
 def _expire() -> str:
@@ -20,8 +22,8 @@ def _expire() -> str:
 
 def _end_logins() -> str:
     """The admin's logins, and those that were begun and never finished."""
-    boundary.read(lambda: call_command("clearsessions"))
-    return "Logins past their time ended."
+    count = end_expired()
+    return f"{count} login{'' if count == 1 else 's'} ended."
 
 
 DUTIES: tuple[Callable[[], str], ...] = (_expire, _end_logins)
@@ -59,4 +61,7 @@ class Command(BaseCommand):
             except ServiceUnavailable as problem:
                 failed += 1
                 self.stderr.write(problem.detail)
+            except Exception:
+                failed += 1
+                log.exception("a duty failed")
         return failed
