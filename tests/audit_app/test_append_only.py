@@ -28,6 +28,7 @@ def events_without_a_change(transactional_db: None) -> Iterator[None]:
     with without_trigger("audit_events", "audit_events_are_true"):
         yield
 
+
 ANOTHER = UUID("018f0000-0000-7000-8000-000000000000")
 
 Connect = Callable[[], psycopg.Connection[Any]]

@@ -30,6 +30,7 @@ def events_without_a_change(transactional_db: None) -> Iterator[None]:
     with without_trigger("audit_events", "audit_events_are_true"):
         yield
 
+
 Beside = psycopg.Connection[Any]
 Columns = dict[str, Any]
 
