@@ -12,6 +12,8 @@ from django.conf import settings
 from django_redis import get_redis_connection
 from redis.exceptions import NoScriptError, RedisError
 
+from orchestrator.metrics import REDIS_BREAKER_OPENINGS
+
 OPEN_SECONDS = 1.0
 """For how long Redis is not asked again after it failed."""
 
@@ -46,6 +48,7 @@ class Redis:
             answer = call(self._connect())
         except (RedisError, OSError) as error:
             self._open_until = self._clock() + OPEN_SECONDS
+            REDIS_BREAKER_OPENINGS.inc()
             log.warning("redis failed", extra={"why": type(error).__name__})
             return None
         self._open_until = 0.0

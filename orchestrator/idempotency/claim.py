@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from orchestrator.actors import Actor
 from orchestrator.canonical import dumps
 
 KEPT_HEADERS = ("Content-Type", "Location", "ETag")
+FP_BYTES = 32
 
 
 class Outcome(StrEnum):
@@ -30,7 +32,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Whose key (`k`) and for which request (`fp`): 32 bytes each."""
+    """Whose key (`k`) and for which request (`fp`): SHA-256, 32 bytes each."""
 
     k: bytes
     fp: bytes
@@ -52,16 +54,24 @@ class Answer:
 
     def replayed(self) -> HttpResponse:
         """The same again, marked."""
-        return HttpResponse(self.body, status=self.status, headers={**self.headers, "Idempotent-Replayed": "true"})
+        given = HttpResponse(self.body, status=self.status, headers={**self.headers, "Idempotent-Replayed": "true"})
+        if "Content-Type" not in self.headers:
+            # Django makes one up; a 204 had none.
+            del given.headers["Content-Type"]
+        return given
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a claim found; with the answer where it is a replay; `now` is the database's."""
+    """What a claim found, with the answer where it is a replay.
+
+    `now` is the database's time; `asked_at`, a moment before it, is this process's monotonic clock.
+    """
 
     outcome: Outcome
     answer: Answer | None
     now: datetime
+    asked_at: float
 
 
 def key_of(request: HttpRequest, actor: Actor, raw: str, body: Any) -> Key:
@@ -78,12 +88,13 @@ def _hash(value: list[Any]) -> bytes:
 
 def claim(key: Key) -> Claim:
     """Claim a key for this transaction. `FIRST` holds a lock that ends with the transaction, however it ends."""
+    asked_at = time.monotonic()
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM idempotency_claim(%s, %s)", [key.k, key.fp])
         outcome, status, headers, body, now = cursor.fetchone()
     found = Outcome(outcome)
     answer = Answer(status, _loaded(headers), bytes(body)) if found is Outcome.REPLAY else None
-    return Claim(found, answer, now)
+    return Claim(found, answer, now, asked_at)
 
 
 def _loaded(headers: Any) -> Any:

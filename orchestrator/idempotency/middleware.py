@@ -3,6 +3,7 @@
 The steps S2 to S9 are those of docs/idempotency.md.
 """
 
+import logging
 import re
 import time
 from functools import partial
@@ -15,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from orchestrator import boundary
 from orchestrator.idempotency.claim import Answer, Claim, Key, Outcome, claim, key_of, record
 from orchestrator.idempotency.replay_cache import replay_cache
+from orchestrator.metrics import KEYED_REQUESTS
 from orchestrator.middleware import Call, Middleware
 from orchestrator.problem_responses import response
 from orchestrator.problems import InFlight, InvalidRequest, KeyMismatch, Problem, ServiceUnavailable
@@ -27,6 +29,8 @@ _BARE = re.compile(r"[\x21\x23-\x2b\x2d-\x7e]{1,255}")
 _QUOTED = re.compile(r'"([\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]{1,255})"')
 _PATIENCE_SECONDS = 1.0
 _NAP_SECONDS = 0.05
+
+log = logging.getLogger(__name__)
 
 
 class KeyedCall(Call):
@@ -57,6 +61,8 @@ class Idempotency(Middleware):
             key = key_of(request, call.caller, _read(raw), call.json)
             return self._answer(call, key)
         except Problem as problem:
+            if isinstance(problem, ServiceUnavailable):
+                log.warning("service unavailable", extra={"request": request}, exc_info=problem)
             return response(problem, request)
 
     def _answer(self, call: KeyedCall, key: Key) -> HttpResponse:
@@ -65,7 +71,9 @@ class Idempotency(Middleware):
         kept = cache.get(key) if cache else None
         if kept is not None:
             fp, answer = kept
-            if fp != key.fp:
+            outcome = Outcome.REPLAY if fp == key.fp else Outcome.MISMATCH
+            KEYED_REQUESTS.labels(outcome).inc()
+            if outcome is Outcome.MISMATCH:
                 raise KeyMismatch
             return answer.replayed()
         try:
@@ -80,6 +88,7 @@ class Idempotency(Middleware):
     def _first(self, call: KeyedCall, key: Key) -> HttpResponse:
         """S3 to S5, inside the boundary: claim, run, render, record."""
         claimed = claim(key)
+        KEYED_REQUESTS.labels(claimed.outcome).inc()
         if claimed.outcome is not Outcome.FIRST:
             return _found(claimed)
         call.keyed, call.failure = True, None
@@ -111,7 +120,9 @@ class Idempotency(Middleware):
         answer = Answer.of(given)
         record(key, answer, now=claimed.now, request_id=call.request_id)
         if cache := replay_cache():
-            transaction.on_commit(partial(cache.put, key, answer, settings.IDEMPOTENCY_TTL_SECONDS))
+            until = claimed.asked_at + settings.IDEMPOTENCY_TTL_SECONDS
+            # Robust: what is committed is answered, whatever becomes of the cache.
+            transaction.on_commit(partial(cache.put, key, answer, until), robust=True)
 
     def _after_the_unknown(self, key: Key, problem: ServiceUnavailable) -> HttpResponse:
         """S7: the connection was lost, perhaps between COMMIT and its answer. Only the record can tell."""

@@ -1,18 +1,19 @@
 """Redis, which says "done, here is the answer" and nothing else: never "in progress", never "not done"."""
 
 import base64
-import binascii
 import json
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from django.conf import settings
 
-from orchestrator.idempotency.claim import Answer, Key
+from orchestrator.idempotency.claim import FP_BYTES, KEPT_HEADERS, Answer, Key
+from orchestrator.metrics import REPLAY_CACHE_LOOKUPS
 from orchestrator.redis import Redis, redis
 
 MAX_BODY_BYTES = 64 * 1024
@@ -33,19 +34,28 @@ class ReplayCache:
     def get(self, key: Key) -> tuple[bytes, Answer] | None:
         """The fingerprint and the answer kept under this key, or None where Redis does not know or does not say."""
         kept = self._redis.ask(lambda client: client.get(_name(key)))
-        return None if kept is None else _read(kept)
+        found = None if kept is None else _read(kept)
+        REPLAY_CACHE_LOOKUPS.labels("miss" if found is None else "hit").inc()
+        return found
 
-    def put(self, key: Key, answer: Answer, seconds: int) -> None:
-        """Keep an answer that is committed, off the path of the answer. What does not fit or fails is let go."""
-        if len(answer.body) > MAX_BODY_BYTES or seconds < 1:
+    def put(self, key: Key, answer: Answer, until: float) -> None:
+        """Keep an answer that is committed, off the path of the answer, until that moment of the monotonic clock.
+
+        What does not fit or fails is let go.
+        """
+        if len(answer.body) > MAX_BODY_BYTES:
             return
         self._start()
         try:
-            self._waiting.put_nowait(
-                lambda: self._redis.ask(lambda client: client.set(_name(key), _written(key, answer), ex=seconds))
-            )
+            self._waiting.put_nowait(lambda: self._set(key, answer, until))
         except queue.Full:
             log.warning("an answer is not cached: too many wait to be")
+
+    def _set(self, key: Key, answer: Answer, until: float) -> None:
+        """No longer than the record is good for: the database would say that the key is new."""
+        left = int((until - time.monotonic()) * 1000)
+        if left > 0:
+            self._redis.ask(lambda client: client.set(_name(key), _written(key, answer), px=left))
 
     def _start(self) -> None:
         """The thread that writes, started where it is first needed: a forked worker has none of its parent's."""
@@ -73,12 +83,29 @@ def _written(key: Key, answer: Answer) -> bytes:
 def _read(kept: bytes) -> tuple[bytes, Answer] | None:
     """What somebody else may have written: anything but the form we write is as if it were not there."""
     try:
-        found: dict[str, Any] = json.loads(kept)
-        answer = Answer(int(found["status"]), dict(found["headers"]), base64.b64decode(found["body"], validate=True))
-        return bytes.fromhex(found["fp"]), answer
-    except (ValueError, KeyError, TypeError, binascii.Error):
+        found: dict[str, Any] = json.loads(str(kept, "ascii"))
+        fp, body = bytes.fromhex(found["fp"]), base64.b64decode(found["body"], validate=True)
+        answer = Answer(found["status"], found["headers"], body)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        answer = None
+    if answer is None or not (len(fp) == FP_BYTES and _is_ours(answer)):
         log.warning("an entry of the replay cache cannot be read")
         return None
+    return fp, answer
+
+
+def _is_ours(answer: Answer) -> bool:
+    """Whether it could have been given: only what is not the service's fault is remembered."""
+    status: object = answer.status
+    return (
+        type(status) is int
+        and 200 <= status < 500
+        and isinstance(answer.headers, dict)
+        and all(
+            name in KEPT_HEADERS and isinstance(value, str) and value.isprintable()
+            for name, value in answer.headers.items()
+        )
+    )
 
 
 @cache

@@ -28,14 +28,21 @@ class Broken(io.BytesIO):
 )
 @pytest.mark.parametrize("path", ["/status", "/problems", "/admin/login/", "/nowhere"])
 def test_no_charset_of_a_stranger_is_read(path: str, charset: str) -> None:
-    given = {"CONTENT_TYPE": f"a/b; charset={charset}", "QUERY_STRING": "next=%5Cud800", "HTTP_AUTHORIZATION": ""}
+    given: dict[str, Any] = {
+        "CONTENT_TYPE": f"a/b; charset={charset}",
+        "QUERY_STRING": "next=%5Cud800",
+        "HTTP_AUTHORIZATION": "",
+    }
     status, _, _ = served("GET", path, **given)
     assert status in (200, 401, 404)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_surrogate_in_a_query_is_refused() -> None:
-    given = {"CONTENT_TYPE": "text/plain; charset=unicode_escape", "QUERY_STRING": "agent_role=%5Cud800"}
+    given: dict[str, Any] = {
+        "CONTENT_TYPE": "text/plain; charset=unicode_escape",
+        "QUERY_STRING": "agent_role=%5Cud800",
+    }
     status, _, content = served("GET", "/sessions", **given)
     # Read as UTF-8 it is six harmless characters, and the role of nobody.
     assert (status, json.loads(content)["total"]) == (200, 0)

@@ -1,0 +1,176 @@
+"""The connection to the database is cut between COMMIT and its answer: the record tells what became of it."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from tests.api import Api
+from tests.database import superuser_connection
+from tests.faults.harness import Client, again_and_again, all_at_once, serving, target, through, until_final
+from tests.faults.history import Call, History, check
+from tests.faults.proxy import Cut, Proxy, proxying
+from tests.gunicorn_server import environment
+from tests.orchestrator.idempotency.keyed import (
+    KEY,
+    NEW,
+    assert_first,
+    assert_refused,
+    assert_replay,
+    events,
+    opened,
+    remembered,
+)
+from tests.sessions_app.session_calls import path, session_in
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+COMMIT = b"COMMIT"
+
+
+# One call, in this process.
+
+
+@pytest.fixture
+def between() -> Iterator[Proxy]:
+    """What stands between this process's connection and the database."""
+    with proxying(target(environment()["DATABASE_URL"])) as proxy, _by_way_of(proxy):
+        yield proxy
+
+
+@contextmanager
+def _by_way_of(proxy: Proxy) -> Iterator[None]:
+    place = connection.settings_dict
+    before, options = {name: place[name] for name in ("HOST", "PORT")}, dict(place["OPTIONS"])
+    connection.close()
+    place.update(HOST="127.0.0.1", PORT=str(proxy.port))
+    place["OPTIONS"].update(sslmode="disable", gssencmode="disable")
+    try:
+        yield
+    finally:
+        connection.close()
+        place.update(before)
+        place["OPTIONS"] = options
+
+
+def opening(api: Api) -> Any:
+    return api.post("/sessions", NEW, idempotency_key=KEY)
+
+
+def test_a_commit_whose_answer_is_lost_is_answered_by_its_record(agent: Api, between: Proxy) -> None:
+    between.cut = Cut(COMMIT, answered=True)
+    answer = opening(agent)
+    assert between.cuts == 1
+    assert (answer.status_code, answer.headers["Idempotent-Replayed"]) == (201, "true")
+    assert answer.headers["Location"] == path(answer.json())
+    assert (opened(), events(), remembered()) == (1, 1, 1)
+    assert_replay(opening(agent), answer)
+
+
+def test_a_commit_that_never_arrived_is_a_503_and_may_be_tried_again(agent: Api, between: Proxy) -> None:
+    between.cut = Cut(COMMIT, answered=False)
+    answer = assert_refused(opening(agent), 503, "service-unavailable")
+    assert between.cuts == 1
+    assert answer.headers["Retry-After"] == "1"
+    assert (opened(), remembered()) == (0, 0)
+    assert_first(opening(agent))
+    assert (opened(), remembered()) == (1, 1)
+
+
+def test_while_the_lost_backend_is_not_gone_nobody_else_has_the_effect(agent: Api, between: Proxy) -> None:
+    between.cut = Cut(COMMIT, answered=False, linger=True)
+    began = time.monotonic()
+    assert_refused(opening(agent), 503, "service-unavailable")
+    # It waits for the old backend to end, in vain, and not for long.
+    assert 0.9 < time.monotonic() - began < 2
+    assert_refused(opening(agent), 409, "request-in-flight")
+    assert (opened(), remembered()) == (0, 0)
+    between.reset()
+    connection.close()
+    _until_the_key_is_free()
+    assert_first(opening(agent))
+    assert opened() == 1
+
+
+def _until_the_key_is_free() -> None:
+    """A backend ends when it sees that its client is gone."""
+    locks = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    deadline = time.monotonic() + 5
+    with superuser_connection() as beside:
+        while beside.execute(locks).fetchone() != (0,):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_a_refusal_whose_record_is_lost_to_sight_is_the_same_refusal_again(agent: Api, between: Proxy) -> None:
+    session = session_in("pending")
+
+    def complete() -> Any:
+        return agent.put(path(session), {"status": "completed"}, idempotency_key=KEY)
+
+    between.cut = Cut(COMMIT, answered=True)
+    assert_refused(complete(), 503, "service-unavailable")
+    assert (between.cuts, remembered()) == (1, 1)
+    again = assert_refused(complete(), 409, "illegal-transition")
+    assert again.headers["Idempotent-Replayed"] == "true"
+
+
+def test_without_a_key_the_caller_is_told_that_it_is_not_known(agent: Api, between: Proxy) -> None:
+    between.cut = Cut(COMMIT, answered=True)
+    assert_refused(agent.post("/sessions", NEW), 503, "service-unavailable")
+    assert opened() == 1
+
+
+@pytest.mark.parametrize("fault", ["reset", "half_close"])
+def test_a_connection_that_goes_bad_between_requests_costs_one_503_at_most(
+    agent: Api, between: Proxy, fault: str
+) -> None:
+    agent.post("/sessions", NEW)
+    getattr(between, fault)()
+    first = opening(agent)
+    if first.status_code == 503:
+        first = opening(agent)
+    assert_first(first)
+    assert opened() == 2
+
+
+# Workers under load.
+
+
+@pytest.mark.slow
+def test_commits_cut_again_and_again_under_load_double_and_lose_nothing() -> None:
+    history, address = History(), environment()["DATABASE_URL"]
+    chance = random.Random(1)
+    with (
+        proxying(target(address), seed=1, reset_chance=0.002) as proxy,
+        serving(through(address, proxy.port), workers=2) as service,
+    ):
+        client = Client(service.base, history)
+        with again_and_again(0.05, partial(cut_one, proxy, chance)):
+            last = all_at_once(6, [partial(opened_by, client, n) for n in range(300)])
+    outcomes = Counter((str(call.outcome), call.status) for call in history.calls)
+    print(f"{proxy.cuts} commits cut, {proxy.resets} resets by chance: {dict(outcomes)}")
+    with superuser_connection() as beside:
+        assert check(history, beside) == []
+    assert len({call.body for call in last}) == opened() == 300
+    assert proxy.cuts > 20
+    assert {status for _, status in outcomes} <= {201, 409, 503}
+
+
+def cut_one(proxy: Proxy, chance: random.Random) -> None:
+    """The next commit that comes by, before it arrives or once it is answered."""
+    proxy.cut = Cut(COMMIT, answered=chance.random() < 0.5)
+
+
+def opened_by(client: Client, n: int) -> Call:
+    attempt: Callable[[], Call] = partial(client.open, f"key-{n}")
+    return until_final(attempt)
