@@ -100,13 +100,19 @@ def _call(case: Case, operator_token: str, met: Met) -> None:
 
 
 def _name_a_session(case: Case) -> None:
-    """Let an id be that of a session, in a state that what else is sent decides: the same call meets the same state."""
+    """Let an id be that of a session, in a state that what else is sent decides: the same call meets the same state.
+
+    Now and then the caller has an older version in hand, which no generator would hit upon.
+    """
     if ids.read(case.path_parameters.get("id")) is None:
         return
     choices = [*STATES, OVERDUE, UNKNOWN]
     body = None if isinstance(case.body, NotSet) else case.body
     sent = repr((case.path_parameters, dict(case.headers or {}), body))
-    state = choices[zlib.crc32(sent.encode(errors="replace")) % len(choices)]
+    number = zlib.crc32(sent.encode(errors="replace"))
+    state = choices[number % len(choices)]
+    if number // len(choices) % 4 == 0 and "If-Match" in (case.headers or {}):
+        case.headers["If-Match"] = '"999"'
     if state != UNKNOWN:
         session = overdue_session("active") if state == OVERDUE else session_in(state)
         case.path_parameters["id"] = str(session.id)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from tests.api import Api
 from tests.database import superuser_connection
@@ -76,6 +77,14 @@ def test_a_twin_holds_nothing_when_it_is_refused(agent: Api) -> None:
             ).fetchone()
             assert locks == (0,)
     assert (opened(), remembered()) == (0, 0)
+
+
+def test_a_twin_costs_one_statement_and_leaves_no_answer(agent: Api) -> None:
+    """Looking twice, it might take the key once the first is rolled back, and remember that it was in flight."""
+    with held(key_for()), CaptureQueriesContext(connection) as captured:
+        assert_in_flight(agent.post("/sessions", NEW, idempotency_key=KEY))
+    assert [query["sql"].split()[0] for query in captured.captured_queries] == ["BEGIN", "SELECT", "ROLLBACK"]
+    assert remembered() == 0
 
 
 def backend() -> int:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,13 +13,14 @@ from django.test.utils import CaptureQueriesContext
 from prometheus_client import REGISTRY
 
 from orchestrator.idempotency.claim import Answer
-from orchestrator.idempotency.replay_cache import MAX_BODY_BYTES, ReplayCache, replay_cache
+from orchestrator.idempotency.replay_cache import MAX_BODY_BYTES, MOST_WAITING, ReplayCache, replay_cache
 from tests.api import Api
 from tests.database import service_connection
 from tests.faults.valkey import Valkey, with_redis
 from tests.orchestrator.idempotency.keyed import (
     KEY,
     NEW,
+    OnOpening,
     assert_first,
     assert_refused,
     assert_replay,
@@ -100,13 +102,52 @@ def test_there_is_one_round_trip_on_the_path(agent: Api, redis_server: Valkey) -
 
 
 def test_the_answer_does_not_wait_for_being_cached(agent: Api, redis_server: Valkey) -> None:
-    opening(agent, "to connect")
-    redis_server.client.client_pause(150, all=False)
+    held = threading.Event()
+    opening(agent, "to start")
+    cache()._waiting.put(lambda: held.wait(5))
     first = assert_first(agent.post("/sessions", NEW, idempotency_key=KEY))
     assert redis_server.client.exists(NAME) == 0
-    redis_server.client.client_unpause()
+    held.set()
     settled()
+    assert redis_server.client.exists(NAME) == 1
     assert_replay(agent.post("/sessions", NEW, idempotency_key=KEY), first)
+
+
+def test_more_than_can_wait_is_let_go(agent: Api, redis_server: Valkey) -> None:
+    held = threading.Event()
+    opening(agent, "to start")
+    cache()._waiting.put(lambda: held.wait(5))
+    for n in range(MOST_WAITING + 10):
+        cache().put(key_for(str(n)), Answer(200, {}, b""), time.monotonic() + 60)
+    first = assert_first(agent.post("/sessions", NEW, idempotency_key=KEY))
+    held.set()
+    settled()
+    assert redis_server.client.exists(NAME) == 0
+    assert_replay(agent.post("/sessions", NEW, idempotency_key=KEY), first)
+
+
+def test_what_is_committed_is_answered_though_it_cannot_be_cached(
+    agent: Api, redis_server: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    first = assert_first(agent.post("/sessions", NEW, idempotency_key=KEY))
+    monkeypatch.undo()
+    assert_replay(opening(agent), first)
+
+
+@pytest.mark.parametrize("fault", ["RAISE EXCEPTION 'no'", "PERFORM pg_terminate_backend(pg_backend_pid())"])
+def test_what_is_not_committed_is_not_cached(
+    agent: Api, redis_server: Valkey, on_opening: OnOpening, fault: str
+) -> None:
+    on_opening.does(f"{fault};", at_commit=True)
+    assert opening(agent).status_code in (500, 503)
+    assert redis_server.client.keys() == []
+    on_opening.no_more()
+    assert_first(opening(agent))
+    assert opened() == 1
 
 
 def test_the_costs_of_the_first_are_those_without_redis(agent: Api, redis_server: Valkey) -> None:
