@@ -6,7 +6,6 @@ The steps S2 to S9 are those of docs/idempotency.md.
 import logging
 import re
 import time
-from functools import partial
 from typing import cast
 
 from django.conf import settings
@@ -122,7 +121,7 @@ class Idempotency(Middleware):
         if cache := replay_cache():
             until = claimed.asked_at + settings.IDEMPOTENCY_TTL_SECONDS
             # Robust: what is committed is answered, whatever becomes of the cache.
-            transaction.on_commit(partial(cache.put, key, answer, until), robust=True)
+            transaction.on_commit(lambda: cache.put(key, answer, until), robust=True)
 
     def _after_the_unknown(self, key: Key, problem: ServiceUnavailable) -> HttpResponse:
         """S7: the connection was lost, perhaps between COMMIT and its answer. Only the record can tell."""

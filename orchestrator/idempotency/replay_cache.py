@@ -17,7 +17,7 @@ from orchestrator.metrics import REPLAY_CACHE_LOOKUPS
 from orchestrator.redis import Redis, redis
 
 MAX_BODY_BYTES = 64 * 1024
-_MOST_WAITING = 1000
+MOST_WAITING = 1000
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class ReplayCache:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._waiting: queue.Queue[Callable[[], object]] = queue.Queue(_MOST_WAITING)
+        self._waiting: queue.Queue[Callable[[], object]] = queue.Queue(MOST_WAITING)
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
 
@@ -61,8 +61,9 @@ class ReplayCache:
         """The thread that writes, started where it is first needed: a forked worker has none of its parent's."""
         with self._lock:
             if self._writer is None:
-                self._writer = threading.Thread(target=self._write, daemon=True)
-                self._writer.start()
+                writer = threading.Thread(target=self._write, daemon=True)
+                writer.start()
+                self._writer = writer
 
     def _write(self) -> None:
         while True:
