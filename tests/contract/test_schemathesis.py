@@ -72,7 +72,9 @@ def met() -> Iterator[Met]:
     assert met.operation is not None
     expected = {met.operation.success}
     if "{id}" in met.operation.path:
-        expected |= {400, 404} if met.operation.method == "GET" else {400, 404, 409, 412}
+        # What is generated differs with what else the process has loaded: only what nearly every call can meet is asked
+        # for. tests/contract/test_declared_refusals.py provokes each refusal there is.
+        expected |= {400, 404} if met.operation.method == "GET" else {400, 404, 409}
     assert met.statuses >= expected
 
 
