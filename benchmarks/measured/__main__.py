@@ -3,7 +3,7 @@
 import sys
 import time
 
-from benchmarks.measured import expiry, lists, single
+from benchmarks.measured import expiry, keyed, lists, single
 from benchmarks.measured.databases import fill
 from benchmarks.measured.rounds import ROUNDS, Figure
 
@@ -14,7 +14,7 @@ def main() -> int:
     fill()
     _say(f"seeded in {time.monotonic() - began:.0f} s")
     figures: list[Figure] = []
-    for measure in (lists.measure, single.measure, expiry.measure):
+    for measure in (lists.measure, single.measure, keyed.measure, expiry.measure):
         figures += measure()
         _say(f"{measure.__module__.rpartition('.')[2]} measured after {time.monotonic() - began:.0f} s")
     print(table(figures))

@@ -45,10 +45,12 @@ class Caller:
     def __init__(self, subject: str = "alice", roles: str = "agent", agent_roles: str = "finance") -> None:
         self.authorization = f"Bearer {token(subject, roles, agent_roles)}"
 
-    def call(self, method: str, at: str, body: Any = None, *, status: int = 200) -> Any:
-        """The JSON of the answer."""
+    def call(self, method: str, at: str, body: Any = None, *, status: int = 200, key: str = "") -> Any:
+        """The JSON of the answer; with an Idempotency-Key where one is named."""
         environ = _environ(method, at, b"" if body is None else json.dumps(body).encode())
         environ["HTTP_AUTHORIZATION"] = self.authorization
+        if key:
+            environ["HTTP_IDEMPOTENCY_KEY"] = key
         return json.loads(_answer(application, environ, status))
 
 

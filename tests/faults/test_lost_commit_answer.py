@@ -83,6 +83,28 @@ def test_a_commit_that_never_arrived_is_a_503_and_may_be_tried_again(agent: Api,
     assert (opened(), remembered()) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("word", "answered"),
+    [
+        (b"idempotency_claim", False),
+        (b"idempotency_claim", True),
+        (b'INSERT INTO "sessions"', True),
+        (b"INSERT INTO idempotency_records", False),
+        (b"INSERT INTO idempotency_records", True),
+    ],
+    ids=["before it is claimed", "claimed", "done", "before it is recorded", "recorded"],
+)
+def test_a_connection_lost_before_commit_is_a_503_and_the_key_is_free(
+    agent: Api, between: Proxy, word: bytes, answered: bool
+) -> None:
+    between.cut = Cut(word, answered=answered)
+    assert_refused(opening(agent), 503, "service-unavailable")
+    assert between.cuts == 1
+    assert (opened(), events(), remembered()) == (0, 0, 0)
+    assert_first(opening(agent))
+    assert (opened(), remembered()) == (1, 1)
+
+
 def test_while_the_lost_backend_is_not_gone_nobody_else_has_the_effect(agent: Api, between: Proxy) -> None:
     between.cut = Cut(COMMIT, answered=False, linger=True)
     began = time.monotonic()

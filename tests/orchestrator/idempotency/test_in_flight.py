@@ -62,6 +62,23 @@ def test_a_twin_is_told_at_once_that_the_first_still_runs_and_then_its_answer(ag
     assert (events(), remembered()) == (2, 1)
 
 
+def test_a_twin_is_told_so_while_the_first_commits(agent: Api, on_opening: OnOpening) -> None:
+    on_opening.does("PERFORM pg_advisory_xact_lock(42);", at_commit=True)
+
+    def opening() -> Any:
+        return Api(agent.headers["Authorization"].split()[1]).post("/sessions", NEW, idempotency_key=KEY)
+
+    with superuser_connection() as holder:
+        holder.execute("SELECT pg_advisory_lock(42)")
+        running: Future[Any] = aside(opening)
+        wait_for_waiters()
+        assert_in_flight(opening())
+        holder.execute("SELECT pg_advisory_unlock(42)")
+        first = assert_first(running.result(5))
+    assert_replay(opening(), first)
+    assert opened() == 1
+
+
 def test_a_twin_with_another_body_is_told_the_same_while_the_first_runs(agent: Api) -> None:
     with held(key_for()):
         assert_in_flight(agent.post("/sessions", {**NEW, "metadata": {}}, idempotency_key=KEY))
