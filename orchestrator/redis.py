@@ -75,4 +75,4 @@ class Redis:
 @cache
 def redis() -> Redis | None:
     """The Redis of the settings, or None where there is none."""
-    return Redis(lambda: get_redis_connection("default")) if settings.REDIS_URL else None
+    return Redis(lambda: get_redis_connection("redis")) if settings.REDIS_URL else None

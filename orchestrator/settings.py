@@ -111,8 +111,13 @@ IDEMPOTENCY_EPOCH = env.whole("IDEMPOTENCY_EPOCH", 1, 1, 2**31)
 
 REDIS_URL = env.optional_secret("REDIS_URL")
 """Where answers are cached and rates counted. Without it the guarantees are the same."""
-CACHES = {
-    "default": {
+CACHES: dict[str, dict[str, object]] = {
+    # Django's own cache unpickles what it reads: in Redis, whoever writes there would run code here.
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}
+if REDIS_URL:
+    # For its raw client alone; see orchestrator/redis.py.
+    CACHES["redis"] = {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": REDIS_URL,
         # Redis may cost latency, never an answer: nobody waits for it longer than this, in seconds.
@@ -122,9 +127,6 @@ CACHES = {
             "CONNECTION_POOL_KWARGS": {"max_connections": 100, "retry_on_timeout": False},
         },
     }
-    if REDIS_URL
-    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-}
 
 OIDC_ISSUERS = env.issuers()
 """Whose tokens are taken. With none, those signed with the service's own key."""
