@@ -5,8 +5,9 @@ import inspect
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template import engines
 
+from orchestrator.catalogue import catalogue
 from orchestrator.problem_responses import reads_only
-from orchestrator.problems import Problem, catalogue
+from orchestrator.problems import Problem
 
 _PAGE = """<!doctype html>
 <html lang="en">

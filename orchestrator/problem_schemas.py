@@ -5,20 +5,19 @@ from collections.abc import Iterable, Mapping
 
 from django.http import HttpRequest
 
+from orchestrator.catalogue import catalogue
 from orchestrator.openapi_headers import Schema, told
 from orchestrator.problem_responses import CONTENT_TYPE, document
 from orchestrator.problems import (
     BodyTooLarge,
-    IllegalTransition,
     InFlight,
     InvalidRequest,
     PreconditionFailed,
     Problem,
     ServiceUnavailable,
-    SessionExpired,
     TooManyRequests,
-    catalogue,
 )
+from orchestrator.work_problems import AlreadyRetried, IllegalTransition, SessionExpired, StillReferenced
 
 _TEXT: Schema = {"type": "string"}
 _STATES: Schema = {"type": "array", "items": _TEXT}
@@ -34,6 +33,8 @@ MEMBERS: Mapping[type[Problem], Schema] = {
     InvalidRequest: {"errors": {"type": "array", "items": _ERROR, "minItems": 1}},
     IllegalTransition: _MOVE,
     SessionExpired: _MOVE,
+    StillReferenced: {"by": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}}},
+    AlreadyRetried: {"retry_id": {"type": "string", "format": "uuid"}},
     PreconditionFailed: {"current_version": {"type": "integer", "minimum": 1}},
     BodyTooLarge: {"limit": {"type": "integer", "minimum": 1}},
     InFlight: _WAIT,
@@ -49,6 +50,8 @@ SAMPLES: tuple[Problem, ...] = (
         "It expired at 2026-01-31T09:00:00+00:00.",
         members={"from": "active", "to": "completed", "allowed": ["expired"]},
     ),
+    StillReferenced({"sessions": 2}),
+    AlreadyRetried("01a2071a-738b-748c-830f-c9446d69c2bb"),
     PreconditionFailed(current_version=2),
     BodyTooLarge(limit=1024 * 1024),
     TooManyRequests(retry_after=2, headers={"RateLimit": "", "RateLimit-Policy": ""}),

@@ -1,6 +1,6 @@
-"""Every refusal there is, as classes (RFC 9457). Imports nothing, not even Django."""
+"""Refusals, as classes (RFC 9457): what any is, and those of the service itself. Imports nothing, not even Django."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 
@@ -107,33 +107,6 @@ class MethodNotAllowed(Problem):
     title = "This path does not take that method"
 
 
-class IllegalTransition(Problem):
-    """The current state does not allow that move.
-
-    `from` is the state as it is, `to` the one asked for, `allowed` what is possible now. Terminal states are final:
-    nothing leaves them. Nothing was changed.
-    """
-
-    status = 409
-    slug = "illegal-transition"
-    title = "The current state does not allow that"
-
-    def __init__(self, *, before: str, to: str | None, allowed: Sequence[str]) -> None:
-        detail = f"It is {before} and cannot become {to}." if to else f"It is {before}, which is final."
-        super().__init__(detail, members={"from": before, "to": to, "allowed": list(allowed)})
-
-
-class SessionExpired(Problem):
-    """The session is past `expires_at`. Nothing but expiry is legal, whether or not the sweep has come by.
-
-    Open a new session to go on.
-    """
-
-    status = 409
-    slug = "session-expired"
-    title = "The session is past its time"
-
-
 class InFlight(Problem):
     """The first request with this `Idempotency-Key` is still running. It alone has the effect.
 
@@ -230,8 +203,3 @@ class ServiceUnavailable(Problem):
     def __init__(self, detail: str = "", *, retry_after: int = 1) -> None:
         members = {"retry_after": retry_after}
         super().__init__(detail, members=members, headers={"Retry-After": str(retry_after)})
-
-
-def catalogue() -> Iterator[type[Problem]]:
-    """Every kind of refusal, by status and slug."""
-    yield from sorted(Problem.__subclasses__(), key=lambda kind: (kind.status, kind.slug))

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from orchestrator.problems import catalogue
+from orchestrator.catalogue import catalogue
 from tests.api import token
 from tests.contract.test_readme import BLOCK, MARK, assert_answered, assert_like, section, table
 from tests.gunicorn_server import HERE, environment, serving

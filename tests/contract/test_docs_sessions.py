@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from django.core.management import call_command, load_command_class
 
+from orchestrator.catalogue import catalogue
 from orchestrator.pagination import PARAMETERS
-from orchestrator.problems import catalogue
 from sessions_app.filters import METADATA, SESSION_FILTERS
 from sessions_app.serializers.session import NewSessionBody, SessionBody, SessionPatchBody, session_out
 from sessions_app.urls import router

@@ -8,8 +8,9 @@ import pytest
 from django.core.management import call_command
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from orchestrator.catalogue import catalogue
 from orchestrator.problem_schemas import MEMBERS, SAMPLES
-from orchestrator.problems import MethodNotAllowed, Problem, catalogue
+from orchestrator.problems import MethodNotAllowed, Problem
 from tests.api import Api
 from tests.contract.api_document import (
     METHODS,

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.problems import catalogue
+from orchestrator.catalogue import catalogue
 from sessions_app.models import Session
 from sessions_app.models.recorded import moves
 from tests.api import token

@@ -6,13 +6,13 @@ from html import unescape
 
 import pytest
 
-from orchestrator import problems
+from orchestrator.catalogue import catalogue
 from orchestrator.problems import Problem
 from tests.api import Api, token
 
 # No database: the pages are there when it is away.
 
-KINDS = {kind.slug: kind for kind in problems.catalogue()}
+KINDS = {kind.slug: kind for kind in catalogue()}
 
 
 def text_of(html: str) -> str:

@@ -13,7 +13,8 @@ from django.urls import path
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from orchestrator import problems, urls
+from orchestrator import urls
+from orchestrator.catalogue import catalogue
 from orchestrator.problems import Problem
 from orchestrator.views import ApiView
 from tests.api import Api, token
@@ -63,7 +64,7 @@ def assert_problem(answer: Any, status: int, slug: str) -> dict[str, Any]:
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/problem+json"
     document = json.loads(answer.content)
-    kind = next(kind for kind in problems.catalogue() if kind.slug == slug)
+    kind = next(kind for kind in catalogue() if kind.slug == slug)
     assert document["type"] == f"/problems/{slug}"
     assert document["title"] == kind.title
     assert document["status"] == status == kind.status
@@ -195,7 +196,7 @@ def test_an_unknown_exception_is_a_500_that_tells_nothing(
 
 
 def test_every_problem_has_a_number_a_slug_and_a_sentence() -> None:
-    kinds = list(problems.catalogue())
+    kinds = list(catalogue())
     assert set(kinds) == set(Problem.__subclasses__())
     assert len({kind.slug for kind in kinds}) == len(kinds)
     for kind in kinds:

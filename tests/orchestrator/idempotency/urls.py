@@ -11,8 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orchestrator import urls
-from orchestrator.problems import Forbidden, IllegalTransition, NotFound, PreconditionFailed, ServiceUnavailable
+from orchestrator.problems import Forbidden, NotFound, PreconditionFailed, ServiceUnavailable
 from orchestrator.views import ApiViewSet
+from orchestrator.work_problems import IllegalTransition
 from sessions_app.transitions.session import open_session
 from tests.sessions_app.session_calls import somebody
 

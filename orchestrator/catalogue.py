@@ -1,0 +1,14 @@
+"""Every kind of refusal there is."""
+
+from collections.abc import Iterator
+
+from orchestrator import problems, work_problems
+from orchestrator.problems import Problem
+
+_ROOMS = {problems.__name__, work_problems.__name__}
+
+
+def catalogue() -> Iterator[type[Problem]]:
+    """All of them, by status and slug."""
+    known = [kind for kind in Problem.__subclasses__() if kind.__module__ in _ROOMS]
+    yield from sorted(known, key=lambda kind: (kind.status, kind.slug))
