@@ -13,6 +13,7 @@ from orchestrator.redis import redis
 
 LINKS = {
     "sessions": "/sessions",
+    "tasks": "/tasks",
     "status": "/status",
     "health": "/health",
     "problems": "/problems",

@@ -6,6 +6,9 @@ from uuid import UUID
 FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
-def read(text: object) -> UUID | None:
-    """The id, or None where it is none."""
-    return UUID(text) if isinstance(text, str) and FORM.fullmatch(text) else None
+def read(text: object, noun: str = "") -> UUID | None:
+    """The id, or None where it is none. With a noun it may stand behind it: `task-<id>`."""
+    if not isinstance(text, str):
+        return None
+    bare = text[len(noun) + 1 :] if noun and text.lower().startswith(f"{noun}-") else text
+    return UUID(bare) if FORM.fullmatch(bare) else None

@@ -41,6 +41,7 @@ class Call(HttpRequest):
     trace_id: str
     caller: Actor | None
     json: object
+    key_hash: str | None
 
 
 class Middleware:

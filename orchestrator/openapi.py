@@ -9,6 +9,7 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer
 
 from orchestrator import openapi_headers, problem_schemas, service_docs
+from orchestrator.catalogue import catalogue
 from orchestrator.openapi_headers import Schema
 from orchestrator.problems import (
     BadRequest,
@@ -23,7 +24,6 @@ from orchestrator.problems import (
     TooManyRequests,
     Unauthenticated,
     UnsupportedMediaType,
-    catalogue,
 )
 
 ALWAYS: tuple[type[Problem], ...] = (BadRequest, BodyTooLarge, InternalError)
@@ -48,7 +48,11 @@ _INFO: Schema = {
     " [all kinds](/problems).",
     "license": {"name": "Apache 2.0"},
 }
-_TAGS = {"sessions": "Agents' pieces of work.", "service": "How the service is. For anybody."}
+_TAGS = {
+    "sessions": "Agents' pieces of work.",
+    "tasks": "Work that one role routes to another.",
+    "service": "How the service is. For anybody.",
+}
 
 _making = Lock()
 

@@ -21,13 +21,13 @@ IF_NONE_MATCH = OpenApiParameter(
 )
 
 
-def etag(*statuses: int) -> OpenApiParameter:
+def etag(*statuses: int, required: bool = True) -> OpenApiParameter:
     """The header by which an answer tells a row's version."""
     return OpenApiParameter(
         "ETag",
         {"type": "string", "pattern": '^"[0-9]+"$'},
         OpenApiParameter.HEADER,
-        required=True,
+        required=required,
         description="The row's version, for `If-Match` and `If-None-Match`.",
         response=list(statuses),
     )
@@ -41,6 +41,17 @@ def location(*statuses: int) -> OpenApiParameter:
         OpenApiParameter.HEADER,
         required=True,
         description="The path of what was made.",
+        response=list(statuses),
+    )
+
+
+def retry_after(*statuses: int) -> OpenApiParameter:
+    """The header by which an answer tells that nobody could wait."""
+    return OpenApiParameter(
+        "Retry-After",
+        {"type": "integer", "minimum": 0},
+        OpenApiParameter.HEADER,
+        description="After how many seconds to ask again, where too many waited already.",
         response=list(statuses),
     )
 

@@ -31,10 +31,15 @@ class Wanted:
 
 
 def wanted(query: Mapping[str, str]) -> Wanted:
-    """What the query asks for. Page and size are clamped, not refused. Raises InvalidRequest."""
+    """What the query asks for; `limit`, where a list takes it, is another word for `page_size`.
+
+    Page and size are clamped, not refused. Raises InvalidRequest.
+    """
     if "cursor" in query and "page" in query:
         raise InvalidRequest([("cursor", "It cannot be combined with page.")])
-    size = min(max(_number(query, "page_size", USUAL), SMALLEST), LARGEST)
+    if "limit" in query and "page_size" in query:
+        raise InvalidRequest([("limit", "It cannot be combined with page_size.")])
+    size = min(max(_number(query, "limit" if "limit" in query else "page_size", USUAL), SMALLEST), LARGEST)
     if "cursor" in query:
         return Wanted(size, None, query["cursor"])
     return Wanted(size, max(_number(query, "page", 1), 1), None)

@@ -96,6 +96,9 @@ MAX_BODY_BYTES = env.whole("MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES + 1
 SESSION_RETENTION_DAYS = env.whole("SESSION_RETENTION_DAYS", 7, 1, 3650)
 
+MOST_WAITING = env.whole("MOST_WAITING", 1, 0, 10_000)
+"""How many callers may wait at once in one process: half of its threads. More are answered at once."""
+
 RATE_LIMIT = env.rate("RATE_LIMIT", "off")
 """How often a subject may call: "600/60" is 600 calls in 60 seconds, which may come at once. "off" is no limit."""
 AUTH_FAILURE_LIMIT = env.rate("AUTH_FAILURE_LIMIT", "60/60")
@@ -106,6 +109,8 @@ TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 IDEMPOTENCY_ENABLED = env.flag("IDEMPOTENCY_ENABLED", True)
 IDEMPOTENCY_TTL_SECONDS = env.seconds("IDEMPOTENCY_TTL_SECONDS", 86_400)
 """How long a key is remembered. After it, the key is new."""
+IDEMPOTENCY_PASSED_OVER = ("/tasks/claim", "/tasks/*/heartbeat")
+"""Paths whose answers are never remembered: a lease's token is told once, and its loss is healed by the lease."""
 IDEMPOTENCY_EPOCH = env.whole("IDEMPOTENCY_EPOCH", 1, 1, 2**31)
 """Part of every cached answer's name: raise it when a database is restored to an older point."""
 

@@ -30,6 +30,9 @@ class ApiView(APIView):
     query_parameters: ClassVar[Mapping[str, Collection[str]]] = {}
     """The query parameters that each action knows; one that ends with a dot is a beginning. Any other is a 400."""
 
+    opens_boundary: ClassVar[Collection[str]] = ()
+    """The actions that write and open the boundary themselves, since they wait before they do."""
+
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         """As DRF's, with the boundary around the handler."""
         self.args, self.kwargs = args, kwargs
@@ -53,7 +56,8 @@ class ApiView(APIView):
         if handler == self.http_method_not_allowed:
             return handler(request, *args, **kwargs)
         self._insist_on_parameters(request)
-        if method in _READS or is_keyed(request._request):
+        own = getattr(self, "action", None) in self.opens_boundary
+        if method in _READS or own or is_keyed(request._request):
             return handler(request, *args, **kwargs)
         return boundary.write(lambda: handler(request, *args, **kwargs))
 
@@ -91,9 +95,18 @@ def read_body(serializer: type[Serializer[Any]], request: Request) -> dict[str, 
     return dict(checked.validated_data)
 
 
-def read_id(text: str) -> UUID:
-    """An id from a path: a UUID in its usual form, in any case. Raises InvalidRequest."""
-    found = ids.read(text)
+def refuse_body(request: Request) -> None:
+    """Raises InvalidRequest where a DELETE has one: it would say nothing (RFC 9110, section 9.3.5)."""
+    if request._request.body:
+        raise InvalidRequest([("body", "DELETE takes no body.")])
+
+
+def read_id(text: str, noun: str = "") -> UUID:
+    """An id from a path: a UUID in its usual form, in any case, with or without `<noun>-` before it.
+
+    Raises InvalidRequest.
+    """
+    found = ids.read(text, noun)
     if found is None:
         raise InvalidRequest([("id", "It must be a UUID.")])
     return found

@@ -1,31 +1,26 @@
 """The filters of the lists: query parameters become conditions, or a 400 that names what is wrong."""
 
-import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, TextChoices
 
 from orchestrator import ids, parsing
 from orchestrator.problems import InvalidJson, InvalidRequest
+from sessions_app import moments
 from sessions_app.models.session import SessionStatus
+from sessions_app.models.task import TaskStatus
 
 METADATA = "metadata."
 _MAX_DEPTH = 30
 _MOST_BARS = 9
-_MOMENT = re.compile(
-    r"(?P<to_micros>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?)(?P<finer>\d*)"
-    r"(?P<offset>Z|[+ -]([01]\d|2[0-3]):[0-5]\d)",
-    re.IGNORECASE | re.ASCII,
-)
 
 
 class Refused(ValueError):  # noqa: N818
     """Says what is wrong with a value."""
 
 
-def statuses(known: type[SessionStatus]) -> Callable[[str], Q]:
+def statuses(known: type[TextChoices]) -> Callable[[str], Q]:
     """A comma list of states."""
 
     def read(text: str) -> Q:
@@ -55,11 +50,11 @@ def identity(text: str) -> Q:
     return found
 
 
-def uuid(column: str) -> Callable[[str], Q]:
-    """An id, in any case."""
+def uuid(column: str, noun: str = "") -> Callable[[str], Q]:
+    """An id, in any case, with or without its noun before it."""
 
     def read(text: str) -> Q:
-        found = ids.read(text)
+        found = ids.read(text, noun)
         if found is None:
             raise Refused("It must be a UUID.")
         return Q(**{column: found})
@@ -71,27 +66,30 @@ def moment(lookup: str) -> Callable[[str], Q]:
     """A date and time with its offset (RFC 3339, section 5.6)."""
 
     def read(text: str) -> Q:
-        try:
-            if parts := _MOMENT.fullmatch(text):
-                return Q(**{f"created_at__{lookup}": _instant(parts)})
-        except (ValueError, OverflowError):
-            pass
-        raise Refused("It must be a date and time with an offset, such as 2026-01-31T09:00:00Z.")
+        at = moments.read(text)
+        if at is None:
+            raise Refused("It must be a date and time with an offset, such as 2026-01-31T09:00:00Z.")
+        return Q(**{f"created_at__{lookup}": at})
 
     return read
-
-
-def _instant(parts: re.Match[str]) -> datetime:
-    """The moment in UTC; what is finer than a microsecond, the grain of the rows, counts as the next one."""
-    # In a query string a plus sign means a space, and few callers escape it.
-    at = datetime.fromisoformat(parts["to_micros"].upper() + parts["offset"].upper().replace(" ", "+"))
-    return at.astimezone(UTC) + timedelta(microseconds=1 if (parts["finer"] or "").strip("0") else 0)
 
 
 SESSION_FILTERS: Mapping[str, Callable[[str], Q]] = {
     "status": statuses(SessionStatus),
     "agent_role": equal("role"),
-    "task_id": uuid("task_id"),
+    "task_id": uuid("task_id", "task"),
+    "created_by": identity,
+    "created_after": moment("gte"),
+    "created_before": moment("lt"),
+}
+
+TASK_FILTERS: Mapping[str, Callable[[str], Q]] = {
+    "status": statuses(TaskStatus),
+    "to_role": equal("to_role"),
+    "target": equal("to_role"),
+    "from_role": equal("from_role"),
+    "task_type": equal("task_type"),
+    "trace_id": equal("trace_id"),
     "created_by": identity,
     "created_after": moment("gte"),
     "created_before": moment("lt"),

@@ -1,6 +1,6 @@
 """Who sees and does what. `visible()` and `find()` are the only ways to rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import TypeVar, cast
 from uuid import UUID
@@ -10,7 +10,7 @@ from django.db.models.expressions import RawSQL
 
 from orchestrator.actors import Actor, Kind, Role
 from orchestrator.problems import Forbidden, NotFound
-from sessions_app.models import Recorded, Session, Task
+from sessions_app.models import Attempt, Recorded, Session, Task
 from sessions_app.models.clock import ClockTimestamp
 
 Row = TypeVar("Row", bound=Recorded)
@@ -56,6 +56,11 @@ def hold(model: type[Row], pk: UUID, actor: Actor) -> Row | None:
     return None
 
 
+def attempts_of(task: Task) -> models.QuerySet[Attempt]:
+    """The attempts of a task, which whoever sees the task sees."""
+    return Attempt.objects.filter(task=task)
+
+
 @cache
 def _one(model: type[Recorded]) -> str:
     return f'SELECT *, clock_timestamp() AS now FROM "{model._meta.db_table}" WHERE id = %s'
@@ -81,21 +86,50 @@ def _scope(model: type[Recorded], actor: Actor) -> Scope:
 
 def insist_may_open(actor: Actor, role: str) -> None:
     """Agents open sessions for their own roles, operators for any. Raises Forbidden."""
-    if actor.has(Role.OPERATOR) or (actor.has(Role.AGENT) and role in actor.agent_roles):
-        return
-    raise Forbidden("You may open sessions for your own agent roles only.")
+    _insist(_is_of_role(actor, role), "You may open sessions for your own agent roles only.")
 
 
 def insist_may_delete(actor: Actor) -> None:
     """Operators delete. Raises Forbidden."""
-    if not actor.has(Role.OPERATOR):
-        raise Forbidden("Only an operator may delete.")
+    _insist(actor.has(Role.OPERATOR), "Only an operator may delete.")
 
 
 def insist_may_move(actor: Actor, session: Session) -> None:
     """Agents move the sessions of their roles and their own, operators all. Raises Forbidden."""
-    if actor.has(Role.OPERATOR):
-        return
-    if actor.has(Role.AGENT) and (session.role in actor.agent_roles or session.is_of(actor)):
-        return
-    raise Forbidden("You may see this session but not change it.")
+    may = _is_of_role(actor, session.role) or (actor.has(Role.AGENT) and session.is_of(actor))
+    _insist(may, "You may see this session but not change it.")
+
+
+def insist_may_route(actor: Actor, role: str) -> None:
+    """Agents route tasks from their own roles, operators from any. Raises Forbidden."""
+    _insist(_is_of_role(actor, role), "You may create tasks from your own agent roles only.")
+
+
+def insist_may_claim(actor: Actor, roles: Collection[str]) -> None:
+    """Agents claim what is for their own roles, operators what is for any. Raises Forbidden."""
+    _insist(all(_is_of_role(actor, role) for role in roles), "You may claim tasks to your own agent roles only.")
+
+
+def insist_may_work(actor: Actor, task: Task) -> None:
+    """Agents work tasks to their roles, operators all; whether they hold the lease is not asked. Raises Forbidden."""
+    _insist(_is_of_role(actor, task.to_role), "You may see this task but not work on it.")
+
+
+def insist_may_cancel(actor: Actor, task: Task) -> None:
+    """Agents cancel what they made, operators all. Raises Forbidden."""
+    may = actor.has(Role.OPERATOR) or (actor.has(Role.AGENT) and task.is_of(actor))
+    _insist(may, "You may see this task but not cancel it.")
+
+
+def insist_may_steer(actor: Actor) -> None:
+    """Operators retry tasks and take them from their holders. Raises Forbidden."""
+    _insist(actor.has(Role.OPERATOR), "Only an operator may do that.")
+
+
+def _is_of_role(actor: Actor, role: str) -> bool:
+    return actor.has(Role.OPERATOR) or (actor.has(Role.AGENT) and role in actor.agent_roles)
+
+
+def _insist(allowed: bool, detail: str) -> None:
+    if not allowed:
+        raise Forbidden(detail)

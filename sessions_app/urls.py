@@ -3,8 +3,10 @@
 from rest_framework.routers import SimpleRouter
 
 from sessions_app.views.session import SessionViewSet
+from sessions_app.views.task import TaskViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("sessions", SessionViewSet, basename="session")
+router.register("tasks", TaskViewSet, basename="task")
 
 urlpatterns = router.urls

@@ -111,8 +111,8 @@ def new_approval(task: Task, *, by: Actor | None = None, approver_role: str = "m
 
 
 def chain(row: Recorded) -> list[Event]:
-    """The events of a row by `seq`, each as its columns, straight from the table."""
-    return events("subject_type = %s AND subject_id = %s", row.NOUN, row.pk)
+    """The events of a row's chain by `seq`, each as its columns, straight from the table."""
+    return events("subject_type = %s AND subject_id = %s AND seq IS NOT NULL", row.NOUN, row.pk)
 
 
 def events(condition: str = "true", *values: Any) -> list[Event]:

@@ -2,7 +2,8 @@
 
 from benchmarks.measured.databases import LARGE, owner, use
 from benchmarks.measured.rounds import Figure, Variant, in_turn
-from sessions_app.expiry import expire_due
+from sessions_app.duties import EXPIRE_SESSIONS
+from sessions_app.sweeping import sweep
 from tests import seeding
 
 DUE = 5_000
@@ -12,7 +13,7 @@ PROMISED = 3_000
 def measure() -> list[Figure]:
     """Sessions a second, one sweep at a time."""
     use(LARGE)
-    expire_due()
+    sweep(EXPIRE_SESSIONS)
     cost = in_turn({"a sweep": Variant(_expire, before=_fall_due)}, 1)["a sweep"]
     rate = DUE / cost.wall
     return [Figure("a sweep, in sessions a second", f"{rate:,.0f}", f"≥ {PROMISED:,}", is_kept=rate >= PROMISED)]
@@ -24,5 +25,5 @@ def _fall_due() -> None:
 
 
 def _expire() -> None:
-    outcome = expire_due()
-    assert (outcome.expired, outcome.poison) == (DUE, {})
+    outcome = sweep(EXPIRE_SESSIONS)
+    assert (outcome.moved, outcome.poison) == (DUE, {})

@@ -6,6 +6,7 @@ The steps S2 to S9 are those of docs/idempotency.md.
 import logging
 import re
 import time
+from fnmatch import fnmatchcase
 from typing import cast
 
 from django.conf import settings
@@ -53,12 +54,14 @@ class Idempotency(Middleware):
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Whatever has no key, no caller, or writes nothing is handed on."""
         call = cast(KeyedCall, request)
+        call.key_hash = None
         raw = request.headers.get(HEADER)
-        if raw is None or request.method not in WRITES or call.caller is None or not settings.IDEMPOTENCY_ENABLED:
+        if raw is None or request.method not in WRITES or call.caller is None or _is_passed_over(request.path):
             return self.get_response(request)
         try:
             key = key_of(request, call.caller, _read(raw), call.json)
-            return self._answer(call, key)
+            call.key_hash = key.k.hex()
+            return self._answer(call, key) if settings.IDEMPOTENCY_ENABLED else self.get_response(request)
         except Problem as problem:
             if isinstance(problem, ServiceUnavailable):
                 log.warning("service unavailable", extra={"request": request}, exc_info=problem)
@@ -144,6 +147,11 @@ def _found(claimed: Claim) -> HttpResponse:
     if claimed.answer is not None:
         return claimed.answer.replayed()
     raise KeyMismatch if claimed.outcome is Outcome.MISMATCH else InFlight
+
+
+def _is_passed_over(path: str) -> bool:
+    """Whether its answers are never remembered."""
+    return any(fnmatchcase(path, pattern) for pattern in settings.IDEMPOTENCY_PASSED_OVER)
 
 
 def _read(raw: str) -> str:

@@ -20,7 +20,7 @@ from orchestrator.actors import Actor, Role
 from orchestrator.admin.acting import actor_of
 from orchestrator.admin.looking import Looking
 from orchestrator.admin.site import page_of
-from orchestrator.problems import IllegalTransition, SessionExpired
+from orchestrator.work_problems import IllegalTransition, SessionExpired
 from sessions_app import permissions
 from sessions_app.admin.moves import WORDS, ReasonForm, expire_each, move, offered
 from sessions_app.models import Session

@@ -3,6 +3,7 @@
 from datetime import datetime
 from functools import cache
 from typing import ClassVar, cast
+from uuid import UUID
 
 from django.db import models
 from django_fsm import FSMField
@@ -38,6 +39,8 @@ class Recorded(models.Model):
 
     # The database's clock at the moment the row was read, where it was read by key or under its lock.
     now: datetime
+    # The event by which the row last moved in this process: what another event names as its cause.
+    last_event: UUID
 
     class Meta:
         """Has no table of its own."""
@@ -53,6 +56,13 @@ class Recorded(models.Model):
     def created_by(self) -> Identity:
         """Who made it."""
         return Identity(self.created_by_issuer, self.created_by_subject)
+
+    @property
+    def on_behalf_of(self) -> Identity | None:
+        """The person for whom an agent made it."""
+        if self.on_behalf_of_issuer is None or self.on_behalf_of_subject is None:
+            return None
+        return Identity(self.on_behalf_of_issuer, self.on_behalf_of_subject)
 
     def is_of(self, actor: Actor) -> bool:
         """Whether this actor made it. The scope is the subject, not the token."""

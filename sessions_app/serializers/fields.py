@@ -1,11 +1,12 @@
 """Fields that take JSON's types for what they are: DRF's own would read "5" as a number and 5 as a text."""
 
+from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
 
 from orchestrator import ids
-from sessions_app import documents
+from sessions_app import documents, moments
 
 MAX_TEXT = 4000
 
@@ -63,11 +64,15 @@ class Document(serializers.DictField):
 
 
 class Id(serializers.UUIDField):
-    """A UUID in its usual form, in any case."""
+    """A UUID in its usual form, in any case, with or without its noun before it."""
+
+    def __init__(self, noun: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.noun = noun
 
     def to_internal_value(self, data: Any) -> Any:
         """Refuse numbers, braces and the other forms that Python would take."""
-        found = ids.read(data)
+        found = ids.read(data, self.noun)
         if found is None:
             self.fail("invalid", value=data)
         return found
@@ -81,3 +86,38 @@ class Choice(serializers.ChoiceField):
         if not isinstance(data, str):
             self.fail("invalid_choice", input=data)
         return str(super().to_internal_value(data.lower()))
+
+
+class Flag(serializers.BooleanField):
+    """A JSON boolean."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Refuse 0, 1 and words."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class Number(serializers.FloatField):
+    """A JSON number."""
+
+    def to_internal_value(self, data: Any) -> float:
+        """Refuse strings and booleans; what came as a whole number stays one."""
+        if isinstance(data, bool) or not isinstance(data, int | float):
+            self.fail("invalid")
+        return data
+
+
+class Moment(serializers.DateTimeField):
+    """A date and time with its offset (RFC 3339, section 5.6)."""
+
+    default_error_messages = {  # noqa: RUF012
+        "unreadable": "It must be a date and time with an offset, such as 2026-01-31T09:00:00Z."
+    }
+
+    def to_internal_value(self, data: Any) -> datetime:
+        """The moment in UTC."""
+        at = moments.read(data) if isinstance(data, str) else None
+        if at is None:
+            self.fail("unreadable")
+        return at

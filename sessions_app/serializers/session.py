@@ -34,7 +34,7 @@ class NewSessionBody(serializers.Serializer[Any]):
     """What `POST /sessions` takes."""
 
     agent_role = Name(max_length=50, help_text="Printable, without white space around it.")
-    task_id = Id(required=False, allow_null=True, help_text=_TASK)
+    task_id = Id("task", required=False, allow_null=True, help_text=_TASK)
     metadata = Document(required=False, allow_null=True, help_text=_METADATA)
     ttl_seconds = lasting(allow_null=True)
 
@@ -43,7 +43,7 @@ class SessionBody(serializers.Serializer[Any]):
     """What `PUT /sessions/{id}` takes. Absent or null keeps."""
 
     status = Choice(choices=SessionStatus.values, required=False, allow_null=True, help_text=_STATUS)
-    task_id = Id(required=False, allow_null=True, help_text=_TASK)
+    task_id = Id("task", required=False, allow_null=True, help_text=_TASK)
     metadata = Document(required=False, allow_null=True, help_text=_METADATA)
     reason = Text(max_length=MAX_TEXT, required=False, allow_null=True, allow_blank=True, help_text=_REASON)
     ttl_seconds = lasting(allow_null=True)

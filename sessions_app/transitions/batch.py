@@ -69,4 +69,4 @@ def _values(field: "models.Field[Any, Any]", rows: Sequence[Recorded]) -> Iterab
     for row in rows:
         value = getattr(row, field.attname)
         # Bytes go as they are: Django's wrapper for them does not fit into an array.
-        yield value if isinstance(value, bytes) else field.get_db_prep_save(value, connection)
+        yield bytes(value) if isinstance(value, bytes | memoryview) else field.get_db_prep_save(value, connection)

@@ -13,7 +13,8 @@ from django_fsm import TransitionNotAllowed
 from audit_app import trail
 from audit_app.trail import Action
 from orchestrator.actors import Actor
-from orchestrator.problems import IllegalTransition, NotFound, PreconditionFailed
+from orchestrator.problems import NotFound, PreconditionFailed
+from orchestrator.work_problems import IllegalTransition
 from sessions_app.models import Recorded
 from sessions_app.transitions.recording import advance, begin, end, is_told, moved, snapshot
 
@@ -42,18 +43,35 @@ def lock(row: Row, *, if_match: frozenset[int] | None = None) -> Row:
 
     Raises NotFound if the row is gone, PreconditionFailed if `if_match` names other versions.
     """
+    return _locked(row, "FOR NO KEY UPDATE", if_match)
+
+
+def lock_to_remove(row: Row, *, if_match: frozenset[int] | None = None) -> Row:
+    """As `lock()`, but `FOR UPDATE`: it waits as well for whoever is about to point to the row (`FOR KEY SHARE`).
+
+    Without it a session could be opened for a task between the look for such and the DELETE, whose COMMIT would fail.
+    """
+    return _locked(row, "FOR UPDATE", if_match)
+
+
+def insist_on_version(fresh: Recorded, if_match: frozenset[int] | None) -> None:
+    """Raises PreconditionFailed where `if_match` names other versions than that of a locked row."""
+    if if_match is not None and fresh.version not in if_match:
+        raise PreconditionFailed(fresh.version)
+
+
+def _locked(row: Row, strength: str, if_match: frozenset[int] | None) -> Row:
     insist_on_boundary()
-    for fresh in type(row)._default_manager.raw(_locking_read(type(row)), [row.pk]):
-        if if_match is not None and fresh.version not in if_match:
-            raise PreconditionFailed(fresh.version)
+    for fresh in type(row)._default_manager.raw(_locking_read(type(row), strength), [row.pk]):
+        insist_on_version(fresh, if_match)
         return fresh
     raise NotFound
 
 
 @cache
-def _locking_read(model: type[Recorded]) -> str:
+def _locking_read(model: type[Recorded], strength: str) -> str:
     # The clock is read outside the locking query: beside the row it would tell the time from before the wait.
-    locking = f'SELECT * FROM "{model._meta.db_table}" WHERE id = %s FOR NO KEY UPDATE'
+    locking = f'SELECT * FROM "{model._meta.db_table}" WHERE id = %s {strength}'
     return f"SELECT locked.*, clock_timestamp() AS now FROM ({locking}) AS locked"
 
 

@@ -108,7 +108,7 @@ def _next(
             cause=cause,
         )
     )
-    row.version, row.audit_head = row.version + 1, link.hash
+    row.version, row.audit_head, row.last_event = row.version + 1, link.hash, link.event.id
     return link
 
 

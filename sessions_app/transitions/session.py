@@ -4,14 +4,19 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
+from django.db.models import QuerySet
+
 from audit_app.trail import Action, instant
 from orchestrator.actors import Actor
-from orchestrator.problems import IllegalTransition, SessionExpired
+from orchestrator.work_problems import IllegalTransition, SessionExpired
 from sessions_app import documents
 from sessions_app.models import Session, Task
 from sessions_app.models.session import SessionStatus
+from sessions_app.transitions.batch import change_many
 from sessions_app.transitions.change import changed, create, lock, remove
 from sessions_app.transitions.clock import database_now
+
+TIME_PASSED = "Its time passed."
 
 MOVES: dict[str, tuple[Action, Callable[[Session], None]]] = {
     SessionStatus.ACTIVE: (Action.SESSION_ACTIVATED, Session.activate),
@@ -68,6 +73,15 @@ def amend(
             move(amended)
             amended.reason = reason
     return fresh
+
+
+def expire_many(rows: QuerySet[Session], *, actor: Actor) -> int:
+    """Expire the sessions of a query, all past their time. How many."""
+    with change_many(rows, Action.SESSION_EXPIRED, actor=actor, reason=TIME_PASSED) as batch:
+        for session in batch:
+            session.expire()
+            session.reason = TIME_PASSED
+    return len(batch)
 
 
 def delete(session: Session, *, actor: Actor, if_match: frozenset[int] | None = None) -> None:

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from orchestrator import conditional, pagination
 from orchestrator.pagination import PARAMETERS
 from orchestrator.problems import InvalidRequest
-from orchestrator.views import ApiViewSet, one, read_body, read_id, unchanged
+from orchestrator.views import ApiViewSet, one, read_body, read_id, refuse_body, unchanged
 from sessions_app import permissions
 from sessions_app.filters import METADATA, SESSION_FILTERS, conditions
 from sessions_app.models import Session, Task
@@ -73,8 +73,7 @@ class SessionViewSet(ApiViewSet):
 
     def destroy(self, request: Request, pk: str) -> Response:
         """DELETE /sessions/{id}"""
-        if request._request.body:
-            raise InvalidRequest([("body", "DELETE takes no body.")])
+        refuse_body(request)
         if_match = conditional.if_match(request._request)
         session = permissions.find(Session, read_id(pk), self.actor)
         permissions.insist_may_delete(self.actor)

@@ -1,18 +1,15 @@
 """What the API's document says of /sessions."""
 
-from typing import Any
-
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 
 from orchestrator.openapi_headers import IF_MATCH, IF_NONE_MATCH, etag, location
 from orchestrator.pagination import USUAL
 from orchestrator.problem_schemas import refusals
-from orchestrator.problems import IllegalTransition, InvalidRequest, NotFound, PreconditionFailed, SessionExpired
+from orchestrator.problems import InvalidRequest, NotFound, PreconditionFailed
+from orchestrator.work_problems import IllegalTransition, SessionExpired
 from sessions_app.serializers.session import NewSessionBody, SessionBody, SessionOut, SessionPage, SessionPatchBody
+from sessions_app.views.examples import JSON, MERGE_PATCH, answered, sent
 from sessions_app.views.session_parameters import FILTERS, ID, PAGES
-
-JSON = "application/json"
-MERGE_PATCH = "application/merge-patch+json"
 
 _SESSION = {
     "session_id": "01a2071a-738b-748c-830f-c9446d69c2bb",
@@ -34,15 +31,6 @@ _ACTIVE["allowed_transitions"] = ["completed", "failed", "expired"]
 _NUMBERED = {"sessions": [_SESSION], "total": 1, "page": 1, "page_size": USUAL, "next_cursor": None}
 _WALKED = {"sessions": [_SESSION], "page_size": USUAL, "next_cursor": None}
 
-
-def _answered(name: str, value: Any, summary: str) -> OpenApiExample:
-    return OpenApiExample(name, value, summary=summary, response_only=True)
-
-
-def _sent(name: str, value: Any, summary: str, media_type: str = JSON) -> OpenApiExample:
-    return OpenApiExample(name, value, summary=summary, request_only=True, media_type=media_type)
-
-
 _WRITTEN = "A write that changes nothing is a 200 with the version as it was."
 
 documented = extend_schema_view(
@@ -57,8 +45,8 @@ documented = extend_schema_view(
                 SessionPage,
                 "A page.",
                 [
-                    _answered("numbered", _NUMBERED, "By number"),
-                    _answered("walked", _WALKED, "By cursor"),
+                    answered("numbered", _NUMBERED, "By number"),
+                    answered("walked", _WALKED, "By cursor"),
                 ],
             )
         },
@@ -70,10 +58,10 @@ documented = extend_schema_view(
         description="Agents open sessions for their own agent roles, operators for any.",
         parameters=[etag(201), location(201)],
         request={JSON: NewSessionBody},
-        responses={201: OpenApiResponse(SessionOut, "The new session.", [_answered("session", _SESSION, "A session")])},
+        responses={201: OpenApiResponse(SessionOut, "The new session.", [answered("session", _SESSION, "A session")])},
         examples=[
-            _sent("role", {"agent_role": "finance"}, "No more than it needs"),
-            _sent(
+            sent("role", {"agent_role": "finance"}, "No more than it needs"),
+            sent(
                 "all",
                 {"agent_role": "finance", "task_id": None, "metadata": {"quarter": "2026-Q4"}, "ttl_seconds": 3600},
                 "All there is to say",
@@ -87,7 +75,7 @@ documented = extend_schema_view(
         description="Past its time it is never a 304: what is allowed has changed without a new version.",
         parameters=[ID, IF_NONE_MATCH, etag(200, 304)],
         responses={
-            200: OpenApiResponse(SessionOut, "The session.", [_answered("session", _SESSION, "A session")]),
+            200: OpenApiResponse(SessionOut, "The session.", [answered("session", _SESSION, "A session")]),
             304: OpenApiResponse(description="It is at one of the versions that `If-None-Match` names."),
         },
         extensions=refusals(InvalidRequest, NotFound),
@@ -99,12 +87,12 @@ documented = extend_schema_view(
         parameters=[ID, IF_MATCH, etag(200)],
         request={JSON: SessionBody},
         responses={
-            200: OpenApiResponse(SessionOut, "The session as it is now.", [_answered("active", _ACTIVE, "Active")])
+            200: OpenApiResponse(SessionOut, "The session as it is now.", [answered("active", _ACTIVE, "Active")])
         },
         examples=[
-            _sent("move", {"status": "active", "reason": "The books are open."}, "Move it"),
-            _sent("change", {"metadata": {"quarter": "2027-Q1"}}, "Replace what it carries"),
-            _sent("extend", {"ttl_seconds": 86400}, "Let it last a day from now"),
+            sent("move", {"status": "active", "reason": "The books are open."}, "Move it"),
+            sent("change", {"metadata": {"quarter": "2027-Q1"}}, "Replace what it carries"),
+            sent("extend", {"ttl_seconds": 86400}, "Let it last a day from now"),
         ],
         extensions=refusals(InvalidRequest, NotFound, IllegalTransition, SessionExpired, PreconditionFailed),
     ),
@@ -116,14 +104,12 @@ documented = extend_schema_view(
         parameters=[ID, IF_MATCH, etag(200)],
         request={MERGE_PATCH: SessionPatchBody, JSON: SessionPatchBody},
         responses={
-            200: OpenApiResponse(SessionOut, "The session as it is now.", [_answered("active", _ACTIVE, "Active")])
+            200: OpenApiResponse(SessionOut, "The session as it is now.", [answered("active", _ACTIVE, "Active")])
         },
         examples=[
-            _sent(
-                "merge", {"metadata": {"quarter": None, "year": 2027}}, "Remove one member, set another", MERGE_PATCH
-            ),
-            _sent("clear", {"task_id": None, "metadata": None}, "Point nowhere, carry nothing", MERGE_PATCH),
-            _sent("move", {"status": "active"}, "Move it"),
+            sent("merge", {"metadata": {"quarter": None, "year": 2027}}, "Remove one member, set another", MERGE_PATCH),
+            sent("clear", {"task_id": None, "metadata": None}, "Point nowhere, carry nothing", MERGE_PATCH),
+            sent("move", {"status": "active"}, "Move it"),
         ],
         extensions=refusals(InvalidRequest, NotFound, IllegalTransition, SessionExpired, PreconditionFailed),
     ),

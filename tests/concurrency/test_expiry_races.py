@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from sessions_app.expiry import expire_due
+from sessions_app.duties import EXPIRE_SESSIONS
 from sessions_app.models import Session
+from sessions_app.sweeping import sweep
 from tests import seeding
 from tests.api import Api, token
 from tests.database import service_connection, superuser_connection
@@ -107,9 +108,9 @@ def _at_work() -> str:
 
 def test_two_sweeps_at_once_share_the_work() -> None:
     rows = seeding.sessions(1_000, lasting=PAST)
-    sweeps = [in_a_thread(expire_due) for _ in range(2)]
-    outcomes = [sweep.result(20) for sweep in sweeps]
-    assert sum(outcome.expired for outcome in outcomes) == 1_000
+    sweeps = [in_a_thread(lambda: sweep(EXPIRE_SESSIONS)) for _ in range(2)]
+    outcomes = [sweeping.result(20) for sweeping in sweeps]
+    assert sum(outcome.moved for outcome in outcomes) == 1_000
     assert [outcome.poison for outcome in outcomes] == [{}, {}]
     assert_each_expired_once(rows)
 
@@ -119,13 +120,13 @@ def test_a_sweep_takes_over_what_a_killed_one_held() -> None:
     killed = service_connection()
     killed.execute("BEGIN")
     killed.execute("SELECT 1 FROM sessions ORDER BY expires_at LIMIT 200 FOR NO KEY UPDATE")
-    sweep = in_a_thread(expire_due)
+    sweeping = in_a_thread(lambda: sweep(EXPIRE_SESSIONS))
     wait_until(lambda: Session.objects.filter(status="expired").count() == 50)
-    assert not sweep.done()
+    assert not sweeping.done()
     with superuser_connection() as beside:
         beside.execute("SELECT pg_terminate_backend(%s)", [killed.info.backend_pid])
     killed.close()
-    assert sweep.result(10).expired == 250
+    assert sweeping.result(10).moved == 250
     assert_each_expired_once(rows)
 
 
@@ -150,7 +151,7 @@ def test_expiry_against_activation_ends_in_expiry_by_a_legal_path(activate: Call
     callers = [in_a_thread(lambda which=rows[n::2]: call(which)) for n in range(2)]  # type: ignore[misc]
     while expired < len(rows):
         assert time.monotonic() < began + 20
-        expired += expire_due().expired
+        expired += sweep(EXPIRE_SESSIONS).moved
     answers: list[Any] = [None] * len(rows)
     answers[0::2], answers[1::2] = (caller.result(20) for caller in callers)
     assert {answer.status_code for answer in answers} == {200, 409}
@@ -175,12 +176,12 @@ def test_a_caller_who_waits_for_a_sweep_is_told_that_it_expired(activate: Callab
     with superuser_connection() as beside, beside.transaction():
         # The sweep stands still at its event, with the session locked and changed.
         beside.execute("LOCK TABLE audit_events IN SHARE MODE")
-        sweep = in_a_thread(expire_due)
+        sweeping = in_a_thread(lambda: sweep(EXPIRE_SESSIONS))
         wait_for_a_waiter()
         caller = in_a_thread(lambda: activate(session))
         time.sleep(0.05)
         assert not caller.done()
-    assert sweep.result(5).expired == 1
+    assert sweeping.result(5).moved == 1
     answer = caller.result(5)
     assert (answer.status_code, answer.json()["type"]) == (409, "/problems/session-expired")
     assert_chain_holds(session)

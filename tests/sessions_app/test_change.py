@@ -12,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from audit_app.trail import Action
 from orchestrator import boundary
 from orchestrator.actors import Identity
-from orchestrator.problems import IllegalTransition, NotFound, PreconditionFailed
+from orchestrator.problems import NotFound, PreconditionFailed
+from orchestrator.work_problems import IllegalTransition
 from sessions_app.models import Session, Task
 from sessions_app.transitions.change import change, changed, create, lock, remove
 from sessions_app.transitions.clock import database_now

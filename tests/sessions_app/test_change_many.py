@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from audit_app.trail import Action
 from orchestrator import boundary
-from orchestrator.problems import IllegalTransition
+from orchestrator.work_problems import IllegalTransition
 from sessions_app.models import Session
 from sessions_app.transitions.batch import change_many
 from sessions_app.transitions.change import create

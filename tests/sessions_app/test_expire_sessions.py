@@ -19,8 +19,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from orchestrator import boundary
-from sessions_app.expiry import BATCH, expire_due
+from sessions_app.duties import EXPIRE_SESSIONS
 from sessions_app.models import Session
+from sessions_app.sweeping import BATCH, sweep
 from sessions_app.transitions import session as transitions
 from tests import seeding
 from tests.database import service_connection, superuser_connection, without_trigger
@@ -155,7 +156,7 @@ def test_a_session_is_due_when_the_database_says_so() -> None:
 def test_tells_how_far_it_is_after_each_batch() -> None:
     due(BATCH + 3)
     told: list[int] = []
-    assert expire_due(progress=told.append).expired == BATCH + 3
+    assert sweep(EXPIRE_SESSIONS, progress=told.append).moved == BATCH + 3
     assert told == [BATCH, 3]
 
 

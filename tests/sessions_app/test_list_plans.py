@@ -18,8 +18,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from orchestrator.pagination import LARGEST
-from sessions_app.expiry import BATCH, expire_due
+from sessions_app.duties import EXPIRE_SESSIONS
 from sessions_app.models import Session
+from sessions_app.sweeping import BATCH, sweep
 from tests import seeding
 from tests.api import Api, token
 from tests.database import owner_connection
@@ -196,7 +197,7 @@ def test_every_page_and_the_sweep_go_by_an_index(subtests: pytest.Subtests) -> N
             assert index is None or index in plan.indexes
 
     with CaptureQueriesContext(connection) as captured:
-        assert expire_due(limit=BATCH).expired == BATCH
+        assert sweep(EXPIRE_SESSIONS, limit=BATCH).moved == BATCH
     (chosen,) = [sent["sql"] for sent in captured.captured_queries if sent["sql"].startswith("SELECT")]
     (moved,) = [sent["sql"] for sent in captured.captured_queries if sent["sql"].startswith("UPDATE")]
     for what, sql in (("what is due", chosen), ("moving what is due", moved)):

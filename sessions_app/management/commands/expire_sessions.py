@@ -9,7 +9,8 @@ from rich.progress import Progress
 
 from orchestrator.loops import every, interval
 from orchestrator.problems import ServiceUnavailable
-from sessions_app.expiry import Outcome, count_due, expire_due
+from sessions_app.duties import EXPIRE_SESSIONS
+from sessions_app.sweeping import Outcome, count_due, sweep
 
 
 class Command(BaseCommand):
@@ -36,15 +37,15 @@ class Command(BaseCommand):
             return None
         try:
             if options["dry_run"]:
-                count = count_due()
+                count = count_due(EXPIRE_SESSIONS)
                 return f"{count} session{' is' if count == 1 else 's are'} due."
             return sentence(expire(options["limit"]))
         except ServiceUnavailable as problem:
             raise CommandError(problem.detail) from problem
 
     def _round(self, limit: int | None) -> None:
-        outcome = expire_due(limit=limit)
-        if outcome.expired or outcome.poison:
+        outcome = sweep(EXPIRE_SESSIONS, limit=limit)
+        if outcome.moved or outcome.poison:
             self.stdout.write(_told(outcome))
             # Through a pipe it would wait for more.
             self.stdout.flush()
@@ -53,11 +54,11 @@ class Command(BaseCommand):
 def expire(limit: int | None) -> Outcome:
     """Expire what is due, with a progress bar when a person watches."""
     if not sys.stderr.isatty():
-        return expire_due(limit=limit)
-    count = count_due()
+        return sweep(EXPIRE_SESSIONS, limit=limit)
+    count = count_due(EXPIRE_SESSIONS)
     with Progress(transient=True) as bar:
         shown = bar.add_task("Expiring", total=count if limit is None else min(count, limit))
-        return expire_due(limit=limit, progress=lambda done: bar.advance(shown, done))
+        return sweep(EXPIRE_SESSIONS, limit=limit, progress=lambda done: bar.advance(shown, done))
 
 
 def sentence(outcome: Outcome) -> str:
@@ -68,7 +69,7 @@ def sentence(outcome: Outcome) -> str:
 
 
 def _told(outcome: Outcome) -> str:
-    done = f"{outcome.expired} session{'' if outcome.expired == 1 else 's'} expired"
+    done = f"{outcome.moved} session{'' if outcome.moved == 1 else 's'} expired"
     if not outcome.poison:
         return f"{done}."
     listed = "; ".join(f"{pk}: {why}" for pk, why in outcome.poison.items())

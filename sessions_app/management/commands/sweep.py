@@ -10,14 +10,29 @@ from django.core.management.base import BaseCommand, CommandError
 from orchestrator.loops import every, interval
 from orchestrator.people.logins import end_expired
 from orchestrator.problems import ServiceUnavailable
-from sessions_app.expiry import expire_due
+from sessions_app.duties import EXPIRE_SESSIONS, TASK_DUTIES
 from sessions_app.management.commands.expire_sessions import sentence
+from sessions_app.sweeping import sweep
 
 log = logging.getLogger(__name__)
 
 
 def _expire() -> str:
-    return sentence(expire_due())
+    return sentence(sweep(EXPIRE_SESSIONS))
+
+
+def _settle_tasks() -> str:
+    """Raises CommandError where a task could not be moved."""
+    told, poison = [], {}
+    for duty, became in TASK_DUTIES:
+        outcome = sweep(duty)
+        poison.update(outcome.poison)
+        told.append(f"{outcome.moved} {became}")
+    done = f"Tasks: {', '.join(told)}"
+    if not poison:
+        return f"{done}."
+    listed = "; ".join(f"{pk}: {why}" for pk, why in poison.items())
+    raise CommandError(f"{done}, {len(poison)} could not be: {listed}.", returncode=1)
 
 
 def _end_logins() -> str:
@@ -26,14 +41,14 @@ def _end_logins() -> str:
     return f"{count} login{'' if count == 1 else 's'} ended."
 
 
-DUTIES: tuple[Callable[[], str], ...] = (_expire, _end_logins)
+DUTIES: tuple[Callable[[], str], ...] = (_expire, _settle_tasks, _end_logins)
 """What there is to do, each ending with a sentence. A duty that fails does not keep the others from theirs."""
 
 
 class Command(BaseCommand):
     """Ends with 1 where a duty could not be done wholly."""
 
-    help = "Do all housekeeping: expire sessions, end logins past their time."
+    help = "Do all housekeeping: expire sessions, settle tasks whose time ran out, end logins past their time."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """How often."""

@@ -7,9 +7,18 @@ from django.core.management.base import BaseCommand
 
 from tests.database import owner_connection
 
-TABLES = ("audit_events", "sessions", "approvals", "tasks", "people_person", "django_session", "idempotency_records")
+TABLES = (
+    "audit_events",
+    "sessions",
+    "approvals",
+    "task_attempts",
+    "tasks",
+    "people_person",
+    "django_session",
+    "idempotency_records",
+)
 REFUSALS = {"audit_events": "audit_events_append_only"} | {
-    table: f"{table}_no_truncate" for table in ("sessions", "approvals", "tasks")
+    table: f"{table}_no_truncate" for table in ("sessions", "approvals", "task_attempts", "tasks")
 }
 
 

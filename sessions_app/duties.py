@@ -1,0 +1,52 @@
+"""What is due, and what becomes of it: the housekeeping of the work."""
+
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from orchestrator.actors import Actor
+from sessions_app import permissions
+from sessions_app.models import Session, Task
+from sessions_app.models.session import SessionStatus
+from sessions_app.sweeping import Duty
+from sessions_app.transitions import lapse
+from sessions_app.transitions import session as sessions
+
+
+def _expired_sessions(actor: Actor) -> QuerySet[Session]:
+    """Past their time by the database's clock, the longest overdue first."""
+    open_ones = [SessionStatus.PENDING, SessionStatus.ACTIVE]
+    rows = permissions.visible(Session, actor).filter(status__in=open_ones, expires_at__lte=Now())
+    return rows.order_by("expires_at")
+
+
+EXPIRE_SESSIONS = Duty("expire_sessions", _expired_sessions, lambda rows, by: sessions.expire_many(rows, actor=by))
+
+FAIL_OVERDUE = Duty(
+    "fail_overdue_tasks",
+    lambda actor: permissions.visible(Task, actor).filter(lapse.OVERDUE).order_by("deadline"),
+    lambda rows, by: lapse.fail_overdue(rows, actor=by),
+)
+CANCEL_UNWANTED = Duty(
+    "cancel_unwanted_tasks",
+    lambda actor: permissions.visible(Task, actor).filter(lapse.UNWANTED).order_by("lease_expires_at"),
+    lambda rows, by: lapse.cancel_unwanted(rows, actor=by),
+)
+FAIL_EXHAUSTED = Duty(
+    "fail_exhausted_tasks",
+    lambda actor: permissions.visible(Task, actor).filter(lapse.EXHAUSTED).order_by("lease_expires_at"),
+    lambda rows, by: lapse.fail_exhausted(rows, actor=by),
+)
+REQUEUE_LAPSED = Duty(
+    "requeue_lapsed_tasks",
+    lambda actor: permissions.visible(Task, actor).filter(lapse.REPEATABLE).order_by("lease_expires_at"),
+    lambda rows, by: lapse.requeue_lapsed(rows, actor=by),
+)
+
+TASK_DUTIES: tuple[tuple[Duty, str], ...] = (
+    # Deadlines first: what is past one must not be put back.
+    (FAIL_OVERDUE, "failed past their deadline"),
+    (CANCEL_UNWANTED, "cancelled with their lease"),
+    (FAIL_EXHAUSTED, "failed without an attempt left"),
+    (REQUEUE_LAPSED, "put back after their lease"),
+)
+"""In the order in which they are done, each with what became of its tasks."""

@@ -1,0 +1,83 @@
+"""What becomes of tasks whose time ran out, many at once: leases that lapsed, deadlines that passed.
+
+No promise waits for these: a lapsed lease completes nothing and a passed deadline allows nothing, whether or not they
+ran. The rows come by one of the conditions here, which PostgreSQL judges again under the lock: a heartbeat or a
+completion that came first is respected.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+
+from audit_app.trail import Action
+from orchestrator.actors import Actor
+from sessions_app.models import Task
+from sessions_app.models.attempt import AttemptOutcome
+from sessions_app.models.task import OPEN, TaskStatus
+from sessions_app.transitions import attempts
+from sessions_app.transitions.backoff import requeue_after_a_pause
+from sessions_app.transitions.batch import change_many
+
+LAPSED = Q(status=TaskStatus.ACTIVE, lease_expires_at__lte=Now())
+OVERDUE = Q(status__in=OPEN, deadline__isnull=False, deadline__lte=Now())
+"""Past their deadline."""
+UNWANTED = LAPSED & Q(cancel_requested=True)
+"""Lapsed, and their end was asked for."""
+EXHAUSTED = LAPSED & Q(cancel_requested=False, attempt__gte=F("max_attempts"))
+"""Lapsed, and it was the last attempt."""
+REPEATABLE = LAPSED & Q(cancel_requested=False, attempt__lt=F("max_attempts"))
+"""Lapsed, with attempts left."""
+
+_EXHAUSTED = {"code": "attempts-exhausted", "message": "Its last lease ran out, and it had no attempt left."}
+_OVERDUE = {"code": "deadline-exceeded", "message": "Its deadline passed before it was done."}
+
+
+class Ending(NamedTuple):
+    """How the trail and the attempts tell of it."""
+
+    action: Action
+    reason: str
+    outcome: AttemptOutcome
+
+
+def fail_overdue(rows: QuerySet[Task], *, actor: Actor) -> int:
+    """Fail overdue tasks, whoever holds them. How many."""
+    ending = Ending(Action.TASK_FAILED, "deadline-exceeded", AttemptOutcome.DEADLINE_EXCEEDED)
+    return _move(rows, ending, _fail_with(_OVERDUE), actor=actor)
+
+
+def cancel_unwanted(rows: QuerySet[Task], *, actor: Actor) -> int:
+    """Cancel unwanted tasks. How many."""
+    ending = Ending(Action.TASK_CANCELLED, "lease-lost", AttemptOutcome.LEASE_LOST)
+    return _move(rows, ending, Task.cancel, actor=actor)
+
+
+def fail_exhausted(rows: QuerySet[Task], *, actor: Actor) -> int:
+    """Fail exhausted tasks. How many."""
+    ending = Ending(Action.TASK_FAILED, "attempts-exhausted", AttemptOutcome.LEASE_LOST)
+    return _move(rows, ending, _fail_with(_EXHAUSTED), actor=actor)
+
+
+def requeue_lapsed(rows: QuerySet[Task], *, actor: Actor) -> int:
+    """Put repeatable tasks back, each after a pause of its own. How many."""
+    ending = Ending(Action.TASK_REQUEUED, "lease-lost", AttemptOutcome.LEASE_LOST)
+    return _move(rows, ending, requeue_after_a_pause, actor=actor)
+
+
+def _fail_with(error: dict[str, str]) -> Callable[[Task], None]:
+    def move(task: Task) -> None:
+        task.fail()
+        task.error = error
+
+    return move
+
+
+def _move(rows: QuerySet[Task], ending: Ending, move: Callable[[Task], None], *, actor: Actor) -> int:
+    with change_many(rows, ending.action, actor=actor, reason=ending.reason) as batch:
+        held = [(task.pk, task.lease_epoch) for task in batch if task.status == TaskStatus.ACTIVE]
+        for task in batch:
+            move(task)
+    attempts.end_many(held, ending.outcome)
+    return len(batch)

@@ -1,0 +1,42 @@
+"""GET /tasks/{id}?include=: what belongs to a task, beside it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from orchestrator.actors import Actor
+from orchestrator.problems import InvalidRequest
+from sessions_app import permissions
+from sessions_app.models import Session, Task
+from sessions_app.serializers.session import session_out
+from sessions_app.serializers.task import attempt_out
+
+PARAMETER = "include"
+MOST = 100
+"""How many of each kind are shown, the newest; the lists have them all."""
+
+
+def _sessions(task: Task, actor: Actor) -> list[dict[str, Any]]:
+    rows = permissions.visible(Session, actor).filter(task=task).order_by("-created_at", "-id")
+    return [session_out(row) for row in rows[:MOST]]
+
+
+def _attempts(task: Task, actor: Actor) -> list[dict[str, Any]]:
+    return [attempt_out(row) for row in permissions.attempts_of(task).order_by("-epoch")[:MOST]]
+
+
+_PARTS: Mapping[str, Callable[[Task, Actor], list[dict[str, Any]]]] = {"sessions": _sessions, "attempts": _attempts}
+
+
+def wanted(query: Mapping[str, str]) -> list[str]:
+    """What to show beside the task, a comma list. Raises InvalidRequest."""
+    if PARAMETER not in query:
+        return []
+    named = query[PARAMETER].split(",")
+    if unknown := [name for name in named if name not in _PARTS]:
+        raise InvalidRequest([(PARAMETER, f"There is no {unknown[0]!r}: {', '.join(_PARTS)}.")])
+    return named
+
+
+def included(parts: list[str], task: Task, actor: Actor) -> dict[str, Any]:
+    """Each part by its name, the newest first; one query each, and only what the actor may see."""
+    return {name: _PARTS[name](task, actor) for name in parts}

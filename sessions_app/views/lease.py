@@ -1,0 +1,115 @@
+"""/tasks/claim, and what the holder of a task calls."""
+
+import time
+from collections.abc import Collection
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from orchestrator import boundary, conditional
+from orchestrator.problems import InvalidRequest
+from orchestrator.views import ApiViewSet, one, read_body, read_id
+from orchestrator.waiting import TooManyWait
+from sessions_app import permissions, queue
+from sessions_app.models import Task
+from sessions_app.serializers.lease import (
+    LEASE_SECONDS,
+    ClaimBody,
+    CompleteBody,
+    FailBody,
+    HeartbeatBody,
+    ReleaseBody,
+    granted_out,
+)
+from sessions_app.serializers.task import lease_out, task_out
+from sessions_app.transitions import lease
+from sessions_app.views.waiting import TRY_AGAIN
+from sessions_app.waiting import Claimable, waiters
+
+
+class Holding(ApiViewSet):
+    """Tasks, to those who do them."""
+
+    opens_boundary = ("claim",)
+
+    @action(detail=False, methods=["post"])
+    def claim(self, request: Request) -> Response:
+        """POST /tasks/claim"""
+        body = read_body(ClaimBody, request)
+        roles = list(dict.fromkeys(body.get("roles") or sorted(self.actor.agent_roles)))
+        if not roles:
+            raise InvalidRequest([("roles", "Say for which: you have no agent role.")])
+        permissions.insist_may_claim(self.actor, roles)
+        grants, headers = self._claim(body, roles, body.get("task_types"))
+        return Response({"tasks": [granted_out(grant.task, grant.token) for grant in grants]}, headers=headers)
+
+    def _claim(
+        self, body: dict[str, Any], roles: Collection[str], task_types: Collection[str] | None
+    ) -> tuple[list[lease.Grant], dict[str, str]]:
+        """What there is now or comes in time. Each look is a transaction of its own; none is open while it waits."""
+        until = time.monotonic() + (body.get("wait_seconds") or 0)
+        lasting = timedelta(seconds=body.get("lease_seconds") or LEASE_SECONDS)
+        rows = queue.claimable(self.actor, roles, task_types, body.get("max") or 1)
+        demands = [Claimable(self.actor.tenant, *one) for one in product(roles, task_types or (None,))]
+        while True:
+            grants = boundary.write(lambda: lease.claim(rows.all(), actor=self.actor, lasting=lasting))
+            left = until - time.monotonic()
+            if grants or left <= 0:
+                return grants, {}
+            try:
+                waiters().wait(demands, left)
+            except TooManyWait:
+                return grants, dict(TRY_AGAIN)
+
+    @action(detail=True, methods=["post"])
+    def heartbeat(self, request: Request, pk: str) -> Response:
+        """POST /tasks/{id}/heartbeat"""
+        body = read_body(HeartbeatBody, request)
+        task = lease.heartbeat(
+            self._worked(pk), token=body["lease_token"], progress=body.get("progress"), actor=self.actor
+        )
+        return Response({"lease": lease_out(task), "cancel_requested": task.cancel_requested})
+
+    @action(detail=True, methods=["post"])
+    def complete(self, request: Request, pk: str) -> Response:
+        """POST /tasks/{id}/complete"""
+        body, if_match = read_body(CompleteBody, request), conditional.if_match(request._request)
+        task = lease.complete(
+            self._worked(pk),
+            token=body["lease_token"],
+            output=body.get("output"),
+            actor=self.actor,
+            if_match=if_match,
+        )
+        return one(task_out(task))
+
+    @action(detail=True, methods=["post"])
+    def fail(self, request: Request, pk: str) -> Response:
+        """POST /tasks/{id}/fail"""
+        body, if_match = read_body(FailBody, request), conditional.if_match(request._request)
+        task = lease.fail(
+            self._worked(pk),
+            token=body["lease_token"],
+            error=body["error"],
+            retryable=body.get("retryable", True),
+            actor=self.actor,
+            if_match=if_match,
+        )
+        return one(task_out(task))
+
+    @action(detail=True, methods=["post"])
+    def release(self, request: Request, pk: str) -> Response:
+        """POST /tasks/{id}/release"""
+        body, if_match = read_body(ReleaseBody, request), conditional.if_match(request._request)
+        task = lease.release(self._worked(pk), token=body["lease_token"], actor=self.actor, if_match=if_match)
+        return one(task_out(task))
+
+    def _worked(self, pk: str) -> Task:
+        """A task that the caller may work on. Whether they hold it is judged under its lock."""
+        task = permissions.find(Task, read_id(pk, "task"), self.actor)
+        permissions.insist_may_work(self.actor, task)
+        return task
