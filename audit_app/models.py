@@ -15,6 +15,14 @@ class TransactionId(models.BigIntegerField):  # type: ignore[type-arg]  # not a 
         """The column's type."""
         return "xid8"
 
+    def from_db_value(self, value: object, expression: object, connection: object) -> int | None:
+        """Psycopg has no type for it, and reads it as a text."""
+        return None if value is None else int(str(value))
+
+    def get_db_prep_value(self, value: object, connection: object, prepared: bool = False) -> str | None:
+        """As a text, which PostgreSQL casts; a number it would not."""
+        return None if value is None else str(value)
+
 
 class CurrentTransactionId(models.Func):
     """The id of the transaction that writes the row."""
@@ -69,6 +77,8 @@ class AuditEvent(models.Model):
             models.Index(fields=["trace_id"], name="idx_audit_events_trace_id"),
             models.Index(fields=["-timestamp"], name="idx_audit_events_timestamp"),
             models.Index(fields=["event_type"], name="idx_audit_events_event_type"),
+            # For the seals: the order in which events are sealed.
+            models.Index(fields=["era", "xid", "id"], name="audit_events_sealing"),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["subject_type", "subject_id", "seq"], name="audit_events_chain"),
@@ -77,4 +87,35 @@ class AuditEvent(models.Model):
                 condition=models.Q(seq__isnull=True)
                 | models.Q(seq__gte=1, subject_type__isnull=False, subject_id__isnull=False, prev_hash__isnull=False),
             ),
+        ]
+
+
+class AuditSeal(models.Model):
+    """A signed word on the events up to a place in their order: so many, with this Merkle root (RFC 6962).
+
+    `body` is the canonical text that was signed; it names the hash of the seal before. The columns beside it are there
+    to be searched. `last_era`, `last_xid` and `last_id` are the place of the last event.
+    """
+
+    number = models.IntegerField(primary_key=True)
+    last_era = models.IntegerField()
+    last_xid = TransactionId()
+    last_id = models.UUIDField()
+    size = models.IntegerField()
+    root = models.BinaryField()
+    prev_hash = models.BinaryField()
+    body = models.TextField()
+    hash = models.BinaryField()
+    key_id = models.CharField(max_length=64)
+    signature = models.BinaryField()
+    # By the key before, where the key changed with this seal.
+    endorsement = models.BinaryField(null=True)
+    sealed_at = models.DateTimeField()
+
+    class Meta:
+        """One line of seals, without a fork."""
+
+        db_table = "audit_seals"
+        constraints: ClassVar = [
+            models.CheckConstraint(name="audit_seals_number", condition=models.Q(number__gte=1, size__gte=1)),
         ]

@@ -81,8 +81,8 @@ def url(name: str, default: str | None = None) -> str:
     return value
 
 
-def folder(name: str, default: Path) -> Path:
-    """A folder as an absolute path. It need not exist yet."""
+def place(name: str, default: Path) -> Path:
+    """A file or folder as an absolute path. It need not exist yet."""
     return Path(text(name, str(default))).expanduser().resolve()
 
 

@@ -1,6 +1,6 @@
 """What is counted, for Prometheus. Knows nothing of ours: whoever does the thing counts it."""
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 KEYED_REQUESTS = Counter(
     "orchestrator_keyed_requests",
@@ -15,6 +15,11 @@ REPLAY_CACHE_LOOKUPS = Counter(
 REDIS_BREAKER_OPENINGS = Counter(
     "orchestrator_redis_breaker_openings",
     "How often Redis failed a call, so that for a second it was not asked.",
+)
+
+SEAL_LAG_SECONDS = Gauge(
+    "orchestrator_audit_seal_lag_seconds",
+    "How long the oldest event that waits for a seal has waited.",
 )
 
 # Each is there from the start, at zero: what has never happened is told apart from what is not counted.

@@ -9,7 +9,7 @@ from orchestrator.openapi_settings import SPECTACULAR_SETTINGS  # noqa: F401  dr
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 ORCHESTRATOR_ENV = env.choice("ORCHESTRATOR_ENV", ("development", "production"), "development")
-VAR = env.folder("ORCHESTRATOR_VAR", BASE_DIR / "var")
+VAR = env.place("ORCHESTRATOR_VAR", BASE_DIR / "var")
 """Where the service keeps what is its own: the local signing key and, under `make run`, the database."""
 
 DEBUG = False
@@ -145,6 +145,22 @@ LOCAL_KEY_FILE = VAR / "signing_key.pem"
 """The service's own signing key, made on the first run."""
 LOCAL_ISSUER = "local"
 LOCAL_AUDIENCE = "orchestrator"
+
+# The seals of the trail: see docs/audit.md. Outside the database, all of them.
+AUDIT_SEAL_KEY_FILE = env.place("AUDIT_SEAL_KEY_FILE", VAR / "seal_key.pem")
+"""The key that signs the seals; made on the first run."""
+AUDIT_SEAL_FORMER_KEY_FILE = env.place("AUDIT_SEAL_FORMER_KEY_FILE", VAR / "former_seal_key.pem")
+"""The key that signed before, while the key is being changed."""
+AUDIT_SEAL_PUBLIC_KEYS = env.place("AUDIT_SEAL_PUBLIC_KEYS", VAR / "seal_keys")
+"""The folder of the public keys, by which seals are verified."""
+AUDIT_ANCHOR_FILE = env.place("AUDIT_ANCHOR_FILE", VAR / "audit_anchor.ndjson")
+"""Each seal once more: only appended to. Best on a machine that the database's owner cannot write to."""
+AUDIT_SUBJECTS = {
+    "session": "sessions_app.Session",
+    "task": "sessions_app.Task",
+    "approval": "sessions_app.Approval",
+}
+"""The models whose rows have chains: what verification compares the chains with."""
 
 TEMPLATES = [
     {

@@ -5,9 +5,8 @@ from typing import Any
 
 from django.db.models import Q, TextChoices
 
-from orchestrator import ids, parsing
+from orchestrator import ids, moments, parsing
 from orchestrator.problems import InvalidJson, InvalidRequest
-from sessions_app import moments
 from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.session import SessionStatus
 from sessions_app.models.task import TaskStatus

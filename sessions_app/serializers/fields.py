@@ -5,8 +5,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from orchestrator import ids
-from sessions_app import documents, moments
+from orchestrator import ids, moments
+from sessions_app import documents
 
 MAX_TEXT = 4000
 

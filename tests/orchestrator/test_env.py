@@ -45,7 +45,7 @@ def url() -> Any:
 
 
 def folder() -> Any:
-    return env.folder(NAME, Path("/var/lib/x"))
+    return env.place(NAME, Path("/var/lib/x"))
 
 
 def secret() -> Any:

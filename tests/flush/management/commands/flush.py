@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand
 from tests.database import owner_connection
 
 TABLES = (
+    "audit_seals",
     "audit_events",
     "sessions",
     "approval_decisions",
@@ -18,7 +19,7 @@ TABLES = (
     "django_session",
     "idempotency_records",
 )
-REFUSALS = {"audit_events": "audit_events_append_only"} | {
+REFUSALS = {"audit_events": "audit_events_append_only", "audit_seals": "audit_seals_append_only"} | {
     table: f"{table}_no_truncate" for table in ("sessions", "approval_decisions", "approvals", "task_attempts", "tasks")
 }
 

@@ -1,0 +1,77 @@
+"""What verification finds, and what it says of it."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+KINDS = {
+    "hash": "the text is not what its hash was taken over",
+    "columns": "a column is not what the text says",
+    "gap": "events before it are missing",
+    "link": "it does not follow the event before it",
+    "tail": "the row has moved further than its chain tells",
+    "head": "the row does not point to its last event",
+    "status": "the row's status is not what its last event says",
+    "gone": "the row is gone, and its chain does not end with that",
+    "unrecorded": "the row has no chain",
+    "seal-text": "the seal's text is not what its hash or its columns say",
+    "seal-link": "the seal does not follow the one before it",
+    "seal-key": "the signing key changed without the former key's word",
+    "seal-signature": "the seal's signature is not by its key",
+    "seal-events": "the events below the seal are not those that were sealed",
+    "anchor": "the database does not have the seal that the anchor has",
+}
+"""Every kind of tampering that is told apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that was tampered with: where, and how it shows."""
+
+    kind: str
+    subject_type: str | None = None
+    subject_id: UUID | None = None
+    seq: int | None = None
+    event_id: UUID | None = None
+    seal: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.where}: {KINDS[self.kind]}."
+
+    @property
+    def where(self) -> str:
+        """What it is about, for people."""
+        if self.seal is not None:
+            return f"seal {self.seal}"
+        if self.subject_type is not None and self.seq is not None:
+            return f"{self.subject_type} {self.subject_id}, event {self.seq}"
+        if self.subject_type is not None:
+            return f"{self.subject_type} {self.subject_id}"
+        return f"event {self.event_id}"
+
+    def document(self) -> dict[str, object]:
+        """The same as JSON has it."""
+        return {
+            "kind": self.kind,
+            "says": KINDS[self.kind],
+            "subject_type": self.subject_type,
+            "subject_id": str(self.subject_id) if self.subject_id else None,
+            "seq": self.seq,
+            "event_id": str(self.event_id) if self.event_id else None,
+            "seal": self.seal,
+        }
+
+
+@dataclass(slots=True)
+class Report:
+    """What was looked at, what was found, and what was not to be had."""
+
+    events: int = 0
+    seals: int = 0
+    waiting: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0 clean, 1 tampered, 2 incomplete. What is tampered with is so whatever else is missing."""
+        return 1 if self.findings else 2 if self.missing else 0

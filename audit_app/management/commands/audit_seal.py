@@ -1,0 +1,29 @@
+"""manage.py audit_seal: seal what can be sealed. Safe from cron, safe twice at once."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from audit_app.sealing import KeyChanged, seal_all
+from orchestrator.problems import ServiceUnavailable
+
+
+def seal() -> str:
+    """Seal, and say how many seals that took. Raises CommandError where it cannot be done."""
+    try:
+        count = seal_all()
+    except ServiceUnavailable as problem:
+        raise CommandError(problem.detail) from problem
+    except (KeyChanged, OSError, ValueError) as error:
+        raise CommandError(f"The trail cannot be sealed: {error}") from error
+    return f"{count} seal{'' if count == 1 else 's'} made."
+
+
+class Command(BaseCommand):
+    """Ends with a sentence."""
+
+    help = "Seal the events of the trail that no running transaction can precede any more."
+
+    def handle(self, *args: Any, **options: Any) -> str:
+        """Seal them."""
+        return seal()

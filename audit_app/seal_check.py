@@ -1,0 +1,136 @@
+"""Verifying seals: each signed, each naming the one before, each over exactly the events below it."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from audit_app import seal_keys
+from audit_app.anchor import Anchored
+from audit_app.findings import Finding, Report
+from audit_app.merkle import Growing
+from audit_app.seal_keys import PublicKeys
+from audit_app.snapshot import Raw
+from audit_app.statement import GENESIS, hash_of, signed
+from audit_app.trail import instant
+
+STEP = 10_000
+
+_SEALS = """
+SELECT number, last_era, last_xid::text, last_id, size, root, prev_hash, body, hash, key_id, signature, endorsement,
+  to_char(sealed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') FROM audit_seals ORDER BY number
+"""
+_BETWEEN = """
+COPY (SELECT uuid_send(id), hash FROM audit_events
+  WHERE (era, xid, id) > (%s, %s::text::xid8, %s) AND (era, xid, id) <= (%s, %s::text::xid8, %s)
+  ORDER BY era, xid, id) TO STDOUT (FORMAT BINARY)
+"""
+_WAITING = "SELECT count(*) FROM audit_events WHERE (era, xid, id) > (%s, %s::text::xid8, %s)"
+_START = (0, "0", UUID(int=0))
+
+
+class Seal(NamedTuple):
+    """A stored seal, as it is read."""
+
+    number: int
+    last_era: int
+    last_xid: str
+    last_id: UUID
+    size: int
+    root: bytes
+    prev_hash: bytes
+    body: str
+    hash: bytes
+    key_id: str
+    signature: bytes
+    endorsement: bytes | None
+    sealed_at: str
+
+    @property
+    def place(self) -> tuple[int, str, UUID]:
+        """Where its last event stands."""
+        return self.last_era, self.last_xid, self.last_id
+
+
+def check_seals(
+    connection: Raw,
+    keys: PublicKeys,
+    report: Report,
+    *,
+    since: datetime | None,
+    progress: Callable[[int], object],
+) -> Iterator[Finding]:
+    """Each seal, and the events below it where it was made since; counts them, and what waits for a seal."""
+    before: Seal | None = None
+    for seal in [Seal(*row) for row in connection.execute(_SEALS).fetchall()]:
+        report.seals += 1
+        found = _of_itself(seal, before, keys, report)
+        if found is None and (since is None or seal.sealed_at >= instant(since)):
+            found = _of_its_events(connection, seal, before, progress)
+        if found is not None:
+            yield Finding(found, seal=seal.number)
+        before = seal
+    row = connection.execute(_WAITING, before.place if before else _START).fetchone()
+    report.waiting = row[0] if row else 0
+
+
+def check_anchor(connection: Raw, anchored: Iterable[Anchored]) -> Iterator[Finding]:
+    """Every seal that the anchor has must be in the database, and the same."""
+    stored = dict(connection.execute("SELECT number, hash FROM audit_seals").fetchall())
+    for one in anchored:
+        if stored.get(one.number) != one.hash:
+            yield Finding("anchor", seal=one.number)
+
+
+def _of_itself(seal: Seal, before: Seal | None, keys: PublicKeys, report: Report) -> str | None:
+    text = seal.body.encode()
+    if hash_of(text) != seal.hash or not _says(seal):
+        return "seal-text"
+    follows = before.hash if before else GENESIS
+    if seal.prev_hash != follows or seal.number != (before.number + 1 if before else 1):
+        return "seal-link"
+    if seal.key_id not in keys:
+        report.missing.append(f"the public key {seal.key_id} of seal {seal.number}")
+        return None
+    if not seal_keys.is_by(keys[seal.key_id], seal.signature, signed(text)):
+        return "seal-signature"
+    if before is None or before.key_id == seal.key_id:
+        return None
+    former = keys.get(before.key_id)
+    if former is None:
+        # Told already, with the seal before.
+        return None
+    vouched = seal.endorsement is not None and seal_keys.is_by(former, seal.endorsement, signed(text))
+    return None if vouched else "seal-key"
+
+
+def _says(seal: Seal) -> bool:
+    """Whether the columns are what the signed text says."""
+    try:
+        said: dict[str, Any] = json.loads(seal.body)
+    except ValueError:
+        return False
+    columns = {
+        "number": seal.number,
+        "size": seal.size,
+        "last": {"era": seal.last_era, "id": str(seal.last_id), "xid": seal.last_xid},
+        "root": seal.root.hex(),
+        "prev_hash": seal.prev_hash.hex(),
+        "key_id": seal.key_id,
+        "sealed_at": seal.sealed_at,
+    }
+    return {name: said.get(name) for name in columns} == columns
+
+
+def _of_its_events(connection: Raw, seal: Seal, before: Seal | None, progress: Callable[[int], object]) -> str | None:
+    tree = Growing()
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(_BETWEEN, [*(before.place if before else _START), *seal.place]) as copy,
+    ):
+        copy.set_types(["bytea", "bytea"])
+        for _, digest in copy.rows():
+            tree.add(digest)
+    progress(tree.size)
+    return None if tree.size == seal.size and tree.root() == seal.root else "seal-events"

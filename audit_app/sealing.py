@@ -1,0 +1,151 @@
+"""Sealing: every so often, all that can no longer be preceded by anything gets one signed hash.
+
+An event is sealed once no transaction that could still write one before it is running: its transaction's id lies below
+`pg_snapshot_xmin(pg_current_snapshot())`. So nothing ever appears inside a sealed range, and no writer waits. Events of
+earlier eras, from before a dump was restored into a new cluster, have no running transactions.
+"""
+
+import logging
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.conf import settings
+from django.db import connection
+
+from audit_app import anchor, merkle, seal_keys
+from audit_app.models import AuditSeal
+from audit_app.statement import GENESIS, Place, Statement, hash_of, signed
+from orchestrator import boundary
+from orchestrator.metrics import SEAL_LAG_SECONDS
+
+MOST = 10_000
+"""How many events one seal is over."""
+
+_ONE_AT_A_TIME = 0x5EA1
+"""The advisory lock of the sealer."""
+
+_ERA = (
+    "(SELECT pg_get_expr(d.adbin, d.adrelid)::int FROM pg_attrdef d JOIN pg_attribute a"
+    " ON (a.attrelid, a.attnum) = (d.adrelid, d.adnum)"
+    " WHERE d.adrelid = 'audit_events'::regclass AND a.attname = 'era')"
+)
+_AFTER = "(era, xid, id) > (%s, %s::text::xid8, %s)"
+_SEALABLE = f"""
+SELECT era, xid::text, id, hash FROM audit_events
+WHERE {_AFTER} AND (era < {_ERA} OR xid < pg_snapshot_xmin(pg_current_snapshot()))
+ORDER BY era, xid, id LIMIT {MOST}
+"""
+_OLDEST = f"""
+SELECT extract(epoch FROM clock_timestamp() - timestamp)::float FROM audit_events
+WHERE {_AFTER} ORDER BY era, xid, id LIMIT 1
+"""
+_START = Place(0, 0, UUID(int=0))
+
+log = logging.getLogger(__name__)
+
+
+class KeyChanged(Exception):  # noqa: N818  the one who runs the sealer has to act
+    """The signing key is another than the last seal's, and that one is not there to say so."""
+
+
+def seal_all() -> int:
+    """Seal what there is to seal, by as many seals as it takes; how many. Then bring the anchor up to date.
+
+    One at a time: where another sealer is at work, this one leaves it to that. Raises KeyChanged, OSError where a key
+    or the anchor cannot be read or written, ServiceUnavailable where the database is away.
+    """
+    key = seal_keys.signing_key()
+    seal_keys.publish(key.public_key())
+    count = 0
+    while (made := boundary.write(lambda: _seal(key))) is not None:
+        count += 1
+        log.info("sealed", extra={"seal": made.number, "events": made.size, "hash": bytes(made.hash).hex()})
+    _bring_anchor_up_to_date()
+    SEAL_LAG_SECONDS.set(lag_seconds())
+    return count
+
+
+def lag_seconds() -> float:
+    """How long the oldest event that waits for a seal has waited, in seconds; 0 where none does."""
+    return boundary.read(_lag)
+
+
+def _lag() -> float:
+    with connection.cursor() as cursor:
+        cursor.execute(_OLDEST, _values(_place_of(AuditSeal.objects.order_by("-number").first())))
+        row = cursor.fetchone()
+    return max(0.0, float(row[0])) if row else 0.0
+
+
+def _seal(key: Ed25519PrivateKey) -> AuditSeal | None:
+    """One seal, or None where there is nothing to seal or somebody else is sealing."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s), clock_timestamp()", [_ONE_AT_A_TIME])
+        ours, now = cursor.fetchone()
+        if not ours:
+            return None
+        before = AuditSeal.objects.order_by("-number").first()
+        cursor.execute(_SEALABLE, _values(_place_of(before)))
+        rows = cursor.fetchall()
+    return _sealed(rows, before, key, now) if rows else None
+
+
+def _sealed(rows: list[tuple[Any, ...]], before: AuditSeal | None, key: Ed25519PrivateKey, now: datetime) -> AuditSeal:
+    era, xid, last_id, _ = rows[-1]
+    said = Statement(
+        number=before.number + 1 if before else 1,
+        size=len(rows),
+        first=rows[0][2],
+        last=Place(era, int(xid), last_id),
+        root=merkle.root(bytes(row[3]) for row in rows),
+        prev_hash=bytes(before.hash) if before else GENESIS,
+        key_id=seal_keys.key_id(key.public_key()),
+        sealed_at=now,
+    )
+    text = said.text()
+    seal = AuditSeal(
+        number=said.number,
+        last_era=era,
+        last_xid=int(xid),
+        last_id=last_id,
+        size=said.size,
+        root=said.root,
+        prev_hash=said.prev_hash,
+        body=text.decode(),
+        hash=hash_of(text),
+        key_id=said.key_id,
+        signature=key.sign(signed(text)),
+        endorsement=_endorsement(before, said.key_id, text),
+        sealed_at=now,
+    )
+    seal.save(force_insert=True)
+    return seal
+
+
+def _endorsement(before: AuditSeal | None, key_id: str, text: bytes) -> bytes | None:
+    """The former key's signature, where the key changes: nobody takes over the seals without it. Raises KeyChanged."""
+    if before is None or before.key_id == key_id:
+        return None
+    former = seal_keys.former_key()
+    if former is None or seal_keys.key_id(former.public_key()) != before.key_id:
+        raise KeyChanged(
+            f"Seal {before.number} is by the key {before.key_id}: AUDIT_SEAL_FORMER_KEY_FILE must hold it."
+        )
+    return former.sign(signed(text))
+
+
+def _bring_anchor_up_to_date() -> None:
+    """After the commit: a line for a seal that was never made would look like a database set back."""
+    path = settings.AUDIT_ANCHOR_FILE
+    known = anchor.last_number(path)
+    anchor.append(path, boundary.read(lambda: list(AuditSeal.objects.filter(number__gt=known).order_by("number"))))
+
+
+def _place_of(seal: AuditSeal | None) -> Place:
+    return Place(seal.last_era, seal.last_xid, seal.last_id) if seal else _START
+
+
+def _values(place: Place) -> list[Any]:
+    return [place.era, str(place.xid), place.id]

@@ -1,0 +1,106 @@
+"""Verifying the trail: the chains, the rows at their ends, the seals, and the anchor. As it was at one moment."""
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+from django.apps import apps
+from django.conf import settings
+
+from audit_app import anchor, chains, seal_keys
+from audit_app.findings import Finding, Report
+from audit_app.seal_check import check_anchor, check_seals
+from audit_app.snapshot import Raw, beside, snapshot
+from orchestrator import boundary
+
+MOST = 100
+"""How many findings are told. More would say no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What to verify: all, one subject's chain, or what came since; against which keys and, if any, which anchor."""
+
+    subject: tuple[str, UUID] | None = None
+    since: datetime | None = None
+    keys: Path
+    anchor: Path | None = None
+
+
+def subjects() -> Mapping[str, str]:
+    """The nouns that have chains, with the tables of their rows. The trail does not know what it remembers."""
+    return {noun: apps.get_model(model)._meta.db_table for noun, model in settings.AUDIT_SUBJECTS.items()}
+
+
+def count(asked: Asked) -> int:
+    """About how many steps it takes: one for each event read, and one for each that was sealed."""
+    with snapshot() as (connection, _):
+        estimate = "SELECT greatest(0, reltuples)::bigint FROM pg_class WHERE oid = 'audit_events'::regclass"
+        found = connection.execute(estimate).fetchone()
+    return 2 * int(found[0]) if found else 0
+
+
+def verify(asked: Asked, progress: Callable[[int], object] = lambda _count: None) -> Report:
+    """Look at everything, and say what is not as it was written.
+
+    Raises ServiceUnavailable where the database is away.
+    """
+    return boundary.read(lambda: _verified(asked, progress))
+
+
+def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
+    report, lock = Report(), threading.Lock()
+
+    def told(steps: int) -> None:
+        with lock:
+            progress(steps)
+
+    with snapshot() as (connection, name), ThreadPoolExecutor(chains.SLICES) as pool:
+        parts = 1 if asked.subject else chains.SLICES
+        read = [pool.submit(_read_events, name, asked, part, told) for part in range(parts)]
+        if asked.subject is None:
+            report.findings += _seals(connection, asked, report, told)
+        for noun, table in chains.rows_of(subjects(), asked.subject).items():
+            report.findings += chains.check_rows(connection, noun, table, asked.subject[1] if asked.subject else None)
+        for future in read:
+            findings, events = future.result()
+            report.findings += findings
+            report.events += events
+    # The first bad event first: what else is wrong mostly follows from it.
+    report.findings.sort(key=_place)
+    del report.findings[MOST:]
+    return report
+
+
+def _place(one: Finding) -> tuple[bool, str, str, int]:
+    return one.seal is not None, one.subject_type or "", str(one.subject_id), one.seq or one.seal or 0
+
+
+def _read_events(name: str, asked: Asked, part: int, progress: Callable[[int], object]) -> tuple[list[Finding], int]:
+    """One slice of the events, over a connection of its own. What was found, and how many there were."""
+    read = 0
+
+    def told(steps: int) -> None:
+        nonlocal read
+        read += steps
+        progress(steps)
+
+    where, values = chains.condition(only=asked.subject, since=asked.since, part=part)
+    with beside(name) as connection:
+        found = chains.check_events(connection, where, values, whole=asked.since is None, progress=told)
+        return list(found)[:MOST], read
+
+
+def _seals(connection: Raw, asked: Asked, report: Report, progress: Callable[[int], object]) -> list[Finding]:
+    keys = seal_keys.published(asked.keys)
+    found = list(check_seals(connection, keys, report, since=asked.since, progress=progress))
+    if asked.anchor is not None:
+        try:
+            found += check_anchor(connection, anchor.read(asked.anchor))
+        except OSError as error:
+            report.missing.append(f"the anchor {asked.anchor}: {error.strerror}")
+    return found

@@ -1,0 +1,53 @@
+"""The trail is sealed, verified, proved, and tampered with."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from tests import work
+from tests.database import superuser_connection
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def own_keys(settings: Any, tmp_path: Path) -> None:
+    settings.AUDIT_SEAL_KEY_FILE = tmp_path / "seal_key.pem"
+    settings.AUDIT_SEAL_FORMER_KEY_FILE = tmp_path / "former.pem"
+    settings.AUDIT_SEAL_PUBLIC_KEYS = tmp_path / "keys"
+    settings.AUDIT_ANCHOR_FILE = tmp_path / "anchor.ndjson"
+
+
+def run(name: str, *arguments: str) -> str:
+    out = io.StringIO()
+    call_command(name, *arguments, stdout=out)
+    return out.getvalue().strip()
+
+
+def test_is_sealed_verified_and_proved(settings: Any) -> None:
+    session = work.move_session(work.open_session(), "active", "completed")
+    assert run("audit_seal") == "1 seal made."
+    assert run("audit_seal") == "0 seals made."
+    keys = ["--keys", str(settings.AUDIT_SEAL_PUBLIC_KEYS), "--anchor", str(settings.AUDIT_ANCHOR_FILE)]
+    assert run("audit_verify", *keys) == "Clean: 3 events, 1 seals, 0 events wait for a seal."
+    event = work.chain(session)[1]
+    proof = json.loads(run("audit_proof", str(event["id"])))
+    assert proof["path"]["size"] == 3
+    work.open_session()
+    assert run("audit_seal") == "1 seal made."
+    assert run("audit_verify", *keys).startswith("Clean: 4 events, 2 seals")
+    with superuser_connection() as su:
+        su.execute("ALTER TABLE audit_events DISABLE TRIGGER audit_events_append_only")
+        su.execute("UPDATE audit_events SET reason = 'x', body = body WHERE false")
+        su.execute("ALTER TABLE audit_events DROP CONSTRAINT audit_events_columns")
+        su.execute("UPDATE audit_events SET reason = 'another' WHERE id = %s", [event["id"]])
+        try:
+            with pytest.raises(CommandError, match="event 2: a column is not what the text says") as refusal:
+                run("audit_verify", *keys)
+            assert refusal.value.returncode == 1
+        finally:
+            su.execute("ALTER TABLE audit_events ENABLE ALWAYS TRIGGER audit_events_append_only")
