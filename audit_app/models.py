@@ -77,6 +77,12 @@ class AuditEvent(models.Model):
             models.Index(fields=["trace_id"], name="idx_audit_events_trace_id"),
             models.Index(fields=["-timestamp"], name="idx_audit_events_timestamp"),
             models.Index(fields=["event_type"], name="idx_audit_events_event_type"),
+            # For the lists: newest first, whole or of one actor, without a sort.
+            models.Index(fields=["tenant", "-timestamp", "-id"], name="audit_events_page"),
+            models.Index(
+                fields=["tenant", "actor_subject", "actor_issuer", "-timestamp", "-id"], name="audit_events_page_actor"
+            ),
+            models.Index(fields=["request_id"], condition=~models.Q(request_id=""), name="audit_events_request"),
             # For the seals: the order in which events are sealed.
             models.Index(fields=["era", "xid", "id"], name="audit_events_sealing"),
         ]

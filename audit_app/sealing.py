@@ -67,6 +67,13 @@ def seal_all() -> int:
     return count
 
 
+def health() -> dict[str, float]:
+    """What `/health` tells of the seals."""
+    lag = lag_seconds()
+    SEAL_LAG_SECONDS.set(lag)
+    return {"seal_lag_seconds": round(lag, 1)}
+
+
 def lag_seconds() -> float:
     """How long the oldest event that waits for a seal has waited, in seconds; 0 where none does."""
     return boundary.read(_lag)

@@ -57,6 +57,7 @@ class Action(StrEnum):
     APPROVAL_CONSUMED = "approval.consumed"
     APPROVAL_DELETED = "approval.deleted"
     APPROVAL_REFUSED = "approval.refused"
+    EXTERNAL_RECORDED = "external.recorded"
     PERSON_CUT_OFF = "person.cut_off"
     PERSON_RESTORED = "person.restored"
     PERSON_BROKE_GLASS = "person.broke_glass"

@@ -2,9 +2,11 @@
 
 from functools import cache
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.module_loading import import_string
 
 from orchestrator import __version__
 from orchestrator.problem_responses import reads_only, response
@@ -15,6 +17,7 @@ LINKS = {
     "sessions": "/sessions",
     "tasks": "/tasks",
     "approvals": "/approvals",
+    "audit": "/audit/events",
     "status": "/status",
     "health": "/health",
     "problems": "/problems",
@@ -64,16 +67,27 @@ def health(request: HttpRequest) -> HttpResponse:
         connected = False
     cached = _ask_redis()
     well = "degraded" if cached == "error" else "healthy"
-    members = {
+    members: dict[str, object] = {
         "status": well if connected else "unhealthy",
         "version": __version__,
         "database": "connected" if connected else "error",
         "redis": cached,
     }
-    return JsonResponse(members, status=200) if connected else _unhealthy(members)
+    if not connected:
+        return _unhealthy(members)
+    return JsonResponse({**members, **{name: _detail(where) for name, where in settings.HEALTH_DETAILS.items()}})
 
 
-def _unhealthy(members: dict[str, str]) -> HttpResponse:
+def _detail(where: str) -> object:
+    """What an app tells of itself; null where it cannot. It is a detail: the service is no less healthy for it."""
+    try:
+        told: object = import_string(where)()
+    except (DatabaseError, InterfaceError, ServiceUnavailable):
+        return None
+    return told
+
+
+def _unhealthy(members: dict[str, object]) -> HttpResponse:
     return JsonResponse(members, status=503, headers={"Retry-After": "1"})
 
 

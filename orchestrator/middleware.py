@@ -23,7 +23,7 @@ from orchestrator.problems import BadRequest, BodyTooLarge, Problem, Unauthentic
 Handler = Callable[[HttpRequest], HttpResponse]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_TRACE_ID = re.compile(r"[\x21-\x7e]{1,128}")
+TRACE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 # Version 00 has four parts; a later one may have more (W3C Trace Context, section 3.2.2).
 _PARENT = r"-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 _TRACEPARENT = re.compile(rf"00{_PARENT}|(?!00|ff)[0-9a-f]{{2}}{_PARENT}(-.*)?")
@@ -81,7 +81,7 @@ class RequestId(Middleware):
 
 def trace_id(request: HttpRequest) -> str:
     """`X-Trace-Id`, or the trace of a `traceparent` (W3C Trace Context, section 3.2), or a new one."""
-    if _TRACE_ID.fullmatch(given := request.headers.get("X-Trace-Id", "")):
+    if TRACE_ID.fullmatch(given := request.headers.get("X-Trace-Id", "")):
         return given
     if parent := _TRACEPARENT.fullmatch(request.headers.get("traceparent", "")):
         return parent[1] or parent[2]

@@ -52,6 +52,7 @@ _TAGS = {
     "sessions": "Agents' pieces of work.",
     "tasks": "Work that one role routes to another.",
     "approvals": "What people are asked to agree to.",
+    "audit": "What happened, for auditors and operators.",
     "service": "How the service is. For anybody.",
 }
 

@@ -22,6 +22,27 @@ _LONGEST_NUMBER = 4000
 
 
 @dataclass(frozen=True)
+class Order:
+    """By which moment rows are listed, and which end comes first. Rows of one moment are told apart by their ids."""
+
+    column: str
+    newest_first: bool = True
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """As `order_by()` takes them."""
+        return (f"-{self.column}", "-id") if self.newest_first else (self.column, "id")
+
+    def after(self, at: datetime, pk: UUID) -> RawSQL:
+        """The rows that come after a place, as a comparison of rows: written as ORs it would walk to its place."""
+        sign = "<" if self.newest_first else ">"
+        return RawSQL(f"({self.column}, id) {sign} (%s, %s)", [at, pk], models.BooleanField())  # noqa: S611
+
+
+CREATED = Order("created_at")
+
+
+@dataclass(frozen=True)
 class Wanted:
     """Which page a caller asks for: one with a number, or what comes after a cursor ("" is the start)."""
 
@@ -56,17 +77,24 @@ def _number(query: Mapping[str, str], name: str, default: int) -> int:
 
 
 def page(
-    rows: models.QuerySet[Row], ask: Wanted, *, name: str, scope: str, shapes: Callable[[Sequence[Row]], Sequence[Any]]
+    rows: models.QuerySet[Row],
+    ask: Wanted,
+    *,
+    name: str,
+    scope: str,
+    shapes: Callable[[Sequence[Row]], Sequence[Any]],
+    order: Order = CREATED,
 ) -> dict[str, Any]:
-    """One page, newest first, as the contract has it under `name`.
+    """One page, newest first unless the order says otherwise, as the contract has it under `name`.
 
     `shapes` makes what goes out of the rows that are shown. `scope` is what a cursor is bound to (tenant and filters):
     used with another it is refused. By number it takes two queries, by cursor one. Raises InvalidRequest for a cursor
     that is not ours or not for this list.
     """
-    ordered = rows.order_by("-created_at", "-id")
+    ordered = rows.order_by(*order.keys)
     if ask.number is None:
-        found = list(_after(ordered, ask, scope)[: ask.size + 1])
+        after = ordered.filter(order.after(*_place(ask.cursor, scope))) if ask.cursor else ordered
+        found = list(after[: ask.size + 1])
         told: dict[str, Any] = {"page_size": ask.size}
     else:
         total = rows.order_by().count()
@@ -75,21 +103,12 @@ def page(
         found = list(ordered[start : start + ask.size + 1]) if start < total else []
         told = {"total": total, "page": ask.number, "page_size": ask.size}
     shown = found[: ask.size]
-    following = _cursor(shown[-1], scope) if len(found) > ask.size else None
+    following = _cursor(shown[-1], scope, order) if len(found) > ask.size else None
     return {name: shapes(shown), **told, "next_cursor": following}
 
 
-def _after(rows: models.QuerySet[Row], ask: Wanted, scope: str) -> models.QuerySet[Row]:
-    """The rows after the cursor, as a comparison of rows: written as ORs it would walk to its place."""
-    if not ask.cursor:
-        return rows
-    at, pk = _place(ask.cursor, scope)
-    after = RawSQL("(created_at, id) < (%s, %s)", [at, pk], models.BooleanField())
-    return rows.filter(after)
-
-
-def _cursor(row: Any, scope: str) -> str:
-    microseconds = (row.created_at - _EPOCH) // timedelta(microseconds=1)
+def _cursor(row: Any, scope: str, order: Order) -> str:
+    microseconds = (getattr(row, order.column) - _EPOCH) // timedelta(microseconds=1)
     return signing.dumps([microseconds, row.id.hex], salt=f"cursor:{scope}")
 
 

@@ -155,6 +155,8 @@ AUDIT_SEAL_PUBLIC_KEYS = env.place("AUDIT_SEAL_PUBLIC_KEYS", VAR / "seal_keys")
 """The folder of the public keys, by which seals are verified."""
 AUDIT_ANCHOR_FILE = env.place("AUDIT_ANCHOR_FILE", VAR / "audit_anchor.ndjson")
 """Each seal once more: only appended to. Best on a machine that the database's owner cannot write to."""
+HEALTH_DETAILS = {"audit": "audit_app.sealing.health"}
+"""What `/health` tells beside how the service is, by the function that knows."""
 AUDIT_SUBJECTS = {
     "session": "sessions_app.Session",
     "task": "sessions_app.Task",

@@ -19,6 +19,7 @@ urlpatterns = [
     path("admin/logout/", Logout.as_view()),
     path("admin/", site.urls),
     path("oidc/", include("orchestrator.people.urls")),
+    path("audit/", include("audit_app.urls")),
     path("", include("sessions_app.urls")),
 ]
 

@@ -95,6 +95,11 @@ def read_body(serializer: type[Serializer[Any]], request: Request) -> dict[str, 
     return dict(checked.validated_data)
 
 
+def given(body: dict[str, Any]) -> dict[str, Any]:
+    """What a body says, where null is as if it were absent."""
+    return {name: value for name, value in body.items() if value is not None}
+
+
 def refuse_body(request: Request) -> None:
     """Raises InvalidRequest where a DELETE has one: it would say nothing (RFC 9110, section 9.3.5)."""
     if request._request.body:

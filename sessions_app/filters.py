@@ -1,107 +1,48 @@
-"""The filters of the lists: query parameters become conditions, or a 400 that names what is wrong."""
+"""The filters of the lists of the work."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import Q, TextChoices
+from django.db.models import Q
 
-from orchestrator import ids, moments, parsing
-from orchestrator.problems import InvalidJson, InvalidRequest
+from orchestrator import parsing
+from orchestrator.filters import Beginning, Reader, Refused, equal, identity, moment, statuses, uuid
+from orchestrator.problems import InvalidJson
 from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.session import SessionStatus
 from sessions_app.models.task import TaskStatus
 
 METADATA = "metadata."
 _MAX_DEPTH = 30
-_MOST_BARS = 9
 
-
-class Refused(ValueError):  # noqa: N818
-    """Says what is wrong with a value."""
-
-
-def statuses(known: type[TextChoices]) -> Callable[[str], Q]:
-    """A comma list of states."""
-
-    def read(text: str) -> Q:
-        named = text.lower().split(",")
-        if unknown := [name for name in named if name not in known.values]:
-            raise Refused(f"There is no status {unknown[0]!r}.")
-        return Q(status=named[0]) if len(named) == 1 else Q(status__in=named)
-
-    return read
-
-
-def equal(column: str) -> Callable[[str], Q]:
-    """A text as it stands."""
-    return lambda text: Q(**{column: text})
-
-
-def identity(text: str) -> Q:
-    """`<issuer>|<subject>`, as `created_by` is written. Either may have bars of its own: every reading counts."""
-    parts = text.split("|")
-    readings = [("|".join(parts[:at]), "|".join(parts[at:])) for at in range(1, min(len(parts), _MOST_BARS))]
-    found = Q()
-    for issuer, subject in readings:
-        if issuer and subject:
-            found |= Q(created_by_issuer=issuer, created_by_subject=subject)
-    if not found:
-        raise Refused("It must be <issuer>|<subject>.")
-    return found
-
-
-def uuid(column: str, noun: str = "") -> Callable[[str], Q]:
-    """An id, in any case, with or without its noun before it."""
-
-    def read(text: str) -> Q:
-        found = ids.read(text, noun)
-        if found is None:
-            raise Refused("It must be a UUID.")
-        return Q(**{column: found})
-
-    return read
-
-
-def moment(lookup: str) -> Callable[[str], Q]:
-    """A date and time with its offset (RFC 3339, section 5.6)."""
-
-    def read(text: str) -> Q:
-        at = moments.read(text)
-        if at is None:
-            raise Refused("It must be a date and time with an offset, such as 2026-01-31T09:00:00Z.")
-        return Q(**{f"created_at__{lookup}": at})
-
-    return read
-
-
-SESSION_FILTERS: Mapping[str, Callable[[str], Q]] = {
+SESSION_FILTERS: Mapping[str, Reader] = {
     "status": statuses(SessionStatus),
     "agent_role": equal("role"),
     "task_id": uuid("task_id", "task"),
-    "created_by": identity,
-    "created_after": moment("gte"),
-    "created_before": moment("lt"),
+    "created_by": identity("created_by"),
+    "created_after": moment("created_at__gte"),
+    "created_before": moment("created_at__lt"),
 }
 
-TASK_FILTERS: Mapping[str, Callable[[str], Q]] = {
+TASK_FILTERS: Mapping[str, Reader] = {
     "status": statuses(TaskStatus),
     "to_role": equal("to_role"),
     "target": equal("to_role"),
     "from_role": equal("from_role"),
     "task_type": equal("task_type"),
     "trace_id": equal("trace_id"),
-    "created_by": identity,
-    "created_after": moment("gte"),
-    "created_before": moment("lt"),
+    "created_by": identity("created_by"),
+    "created_after": moment("created_at__gte"),
+    "created_before": moment("created_at__lt"),
 }
 
-APPROVAL_FILTERS: Mapping[str, Callable[[str], Q]] = {
+APPROVAL_FILTERS: Mapping[str, Reader] = {
     "status": statuses(ApprovalStatus),
     "approver_role": equal("approver_role"),
     "task_id": uuid("task_id", "task"),
-    "created_by": identity,
-    "created_after": moment("gte"),
-    "created_before": moment("lt"),
+    "created_by": identity("created_by"),
+    "created_after": moment("created_at__gte"),
+    "created_before": moment("created_at__lt"),
 }
 
 
@@ -124,20 +65,4 @@ def _nested(names: list[str], value: Any) -> Any:
     return value
 
 
-def conditions(query: Mapping[str, str], known: Mapping[str, Callable[[str], Q]]) -> Q:
-    """All filters of a query together. Raises InvalidRequest that names each parameter it cannot read."""
-    found, errors = Q(), []
-    for name, text in query.items():
-        reader = known.get(name)
-        try:
-            if parsing.UNSTORABLE.search(name + text):
-                raise Refused("It has a NUL character or a lone surrogate.")
-            if reader is not None:
-                found &= reader(text)
-            elif name.startswith(METADATA):
-                found &= contained(name.removeprefix(METADATA), text)
-        except Refused as refusal:
-            errors.append((name, str(refusal)))
-    if errors:
-        raise InvalidRequest(errors)
-    return found
+SESSION_BEGINNINGS: Mapping[str, Beginning] = {METADATA: contained}

@@ -13,8 +13,8 @@ from audit_app import trail
 from audit_app.trail import Action
 from orchestrator import boundary
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
+from orchestrator.clock import database_now
 from sessions_app.models import Session, Task
-from sessions_app.transitions.clock import database_now
 from sessions_app.transitions.recording import begin
 
 MILLISECOND = timedelta(milliseconds=1)

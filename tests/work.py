@@ -17,10 +17,10 @@ from psycopg import sql
 from audit_app.trail import Action
 from orchestrator import boundary
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
+from orchestrator.clock import database_now
 from sessions_app.models import Approval, Recorded, Session, Task
 from sessions_app.transitions import session as sessions
 from sessions_app.transitions.change import create
-from sessions_app.transitions.clock import database_now
 from tests.database import superuser_connection
 
 T = TypeVar("T")

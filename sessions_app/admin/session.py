@@ -12,10 +12,11 @@ from orchestrator.actors import Actor
 from orchestrator.admin import showing
 from orchestrator.admin.acting import actor_of
 from orchestrator.admin.search import Exactly, as_uuid, terms
+from orchestrator.filters import Refused
 from sessions_app import permissions
 from sessions_app.admin.moving import Moving
 from sessions_app.admin.timeline import timeline
-from sessions_app.filters import Refused, contained
+from sessions_app.filters import contained
 from sessions_app.models import Session
 
 

@@ -7,11 +7,11 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from audit_app.trail import instant
+from orchestrator.fields import MAX_TEXT, Choice, Document, Id, Name, Text, Whole
 from orchestrator.pagination import LARGEST, SMALLEST
 from sessions_app.models import Approval, Decision
 from sessions_app.models.approval import MOST_REQUIRED, ApprovalStatus
 from sessions_app.models.decision import Verdict
-from sessions_app.serializers.fields import MAX_TEXT, Choice, Document, Id, Name, Text, Whole
 
 SHORTEST, LONGEST, USUAL = 60, 2_592_000, 86_400
 """How long an approval may be answered, in seconds."""

@@ -4,8 +4,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from orchestrator.fields import MAX_TEXT, Document, Flag, Name, Number, Text, Whole
 from sessions_app.models import Task
-from sessions_app.serializers.fields import MAX_TEXT, Document, Flag, Name, Number, Text, Whole
 from sessions_app.serializers.task import LeaseOut, TaskOut, lease_out, task_out
 
 MOST_NAMES = 20

@@ -9,10 +9,10 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from audit_app.trail import instant
+from orchestrator.fields import MAX_TEXT, Choice, Document, Id, Name, Text, Whole
 from orchestrator.pagination import LARGEST, SMALLEST
 from sessions_app.models import Session
 from sessions_app.models.session import SessionStatus
-from sessions_app.serializers.fields import MAX_TEXT, Choice, Document, Id, Name, Text, Whole
 
 SHORTEST = timedelta(seconds=60)
 RETENTION = timedelta(days=settings.SESSION_RETENTION_DAYS)

@@ -7,12 +7,12 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from audit_app.trail import instant
+from orchestrator.fields import MAX_TEXT, Document, Moment, Name, OneOrMore, Text, Whole
 from orchestrator.pagination import LARGEST, SMALLEST
 from sessions_app.models import Attempt, Task
 from sessions_app.models.attempt import AttemptOutcome
 from sessions_app.models.task import DEFAULT_ATTEMPTS, DEFAULT_PRIORITY, HIGHEST_PRIORITY, MOST_ATTEMPTS, TaskStatus
 from sessions_app.serializers.approval import QuestionBody
-from sessions_app.serializers.fields import MAX_TEXT, Document, Moment, Name, OneOrMore, Text, Whole
 
 # For the API's document.
 _DOCUMENT = "At most 64 KiB as compact UTF-8."

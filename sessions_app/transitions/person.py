@@ -3,11 +3,11 @@
 from audit_app import trail
 from audit_app.trail import Action, Event
 from orchestrator.actors import Actor, Identity
+from orchestrator.clock import database_now
 from orchestrator.people.arriving import row_of
 from orchestrator.people.models import Person
 from orchestrator.problems import NotFound
 from sessions_app.transitions.change import insist_on_boundary
-from sessions_app.transitions.clock import database_now
 
 
 def cut_off(who: Identity, *, actor: Actor, reason: str) -> Person:

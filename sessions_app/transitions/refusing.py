@@ -5,9 +5,9 @@ from typing import TypeVar
 from audit_app import trail
 from audit_app.trail import Action, Event
 from orchestrator.actors import Actor
+from orchestrator.clock import database_now
 from orchestrator.problems import Problem
 from sessions_app.models import Recorded
-from sessions_app.transitions.clock import database_now
 
 Kind = TypeVar("Kind", bound=Problem)
 

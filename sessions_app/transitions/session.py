@@ -7,14 +7,14 @@ from typing import Any
 from django.db.models import QuerySet
 
 from audit_app.trail import Action, instant
+from orchestrator import documents
 from orchestrator.actors import Actor
+from orchestrator.clock import database_now
 from orchestrator.work_problems import IllegalTransition, SessionExpired
-from sessions_app import documents
 from sessions_app.models import Session, Task
 from sessions_app.models.session import SessionStatus
 from sessions_app.transitions.batch import change_many
 from sessions_app.transitions.change import changed, create, lock, remove
-from sessions_app.transitions.clock import database_now
 
 TIME_PASSED = "Its time passed."
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from audit_app.trail import Action
 from orchestrator.actors import Actor
+from orchestrator.clock import database_now
 from orchestrator.problems import InvalidRequest
 from orchestrator.work_problems import AlreadyRetried, IllegalTransition, StillReferenced
 from sessions_app.models import Approval, Session, Task
@@ -16,7 +17,6 @@ from sessions_app.transitions import attempts
 from sessions_app.transitions.approval import Question, ask, questions_of
 from sessions_app.transitions.batch import gone
 from sessions_app.transitions.change import changed, create, lock, lock_to_remove, remove
-from sessions_app.transitions.clock import database_now
 from sessions_app.transitions.ending import close_approvals
 
 _DOCUMENTS = ("data", "context")

@@ -11,12 +11,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orchestrator import conditional, pagination
+from orchestrator.filters import conditions
 from orchestrator.pagination import PARAMETERS
 from orchestrator.problems import InvalidRequest, NotFound
 from orchestrator.views import ApiViewSet, one, read_body, read_id, unchanged
 from orchestrator.work_problems import NoPendingApproval, SeveralPendingApprovals
 from sessions_app import inbox, permissions
-from sessions_app.filters import APPROVAL_FILTERS, conditions
+from sessions_app.filters import APPROVAL_FILTERS
 from sessions_app.models import Approval, Task
 from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.decision import Verdict

@@ -3,7 +3,9 @@
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, PolymorphicProxySerializer, extend_schema, extend_schema_view
 
+from orchestrator.openapi_examples import JSON, answered, sent
 from orchestrator.openapi_headers import IF_MATCH, IF_NONE_MATCH, etag, location, retry_after
+from orchestrator.openapi_parameters import id_of, made, pages, query, status
 from orchestrator.pagination import USUAL
 from orchestrator.problem_schemas import refusals
 from orchestrator.problems import InvalidRequest, NotFound, PreconditionFailed, SeparationOfDuties
@@ -27,8 +29,6 @@ from sessions_app.serializers.approval import (
     RequestBody,
 )
 from sessions_app.serializers.task import ReasonBody
-from sessions_app.views.examples import JSON, answered, sent
-from sessions_app.views.list_parameters import id_of, made, pages, query, status
 from sessions_app.views.task_parameters import WAIT
 
 _ACTION = {"amount": 48000, "currency": "EUR", "pay": "Hansen Tools"}

@@ -2,6 +2,7 @@
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 
+from orchestrator.openapi_examples import JSON, answered, sent
 from orchestrator.openapi_headers import IF_MATCH, etag, retry_after
 from orchestrator.problem_schemas import refusals
 from orchestrator.problems import InvalidRequest, NotFound, PreconditionFailed
@@ -15,7 +16,6 @@ from sessions_app.serializers.lease import (
     HeartbeatOut,
     ReleaseBody,
 )
-from sessions_app.views.examples import JSON, answered, sent
 from sessions_app.views.task_examples import CLAIMED, DONE, FAILED, LEASE, RELEASED, TOKEN, task_answer
 from sessions_app.views.task_parameters import ID
 

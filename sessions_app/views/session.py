@@ -9,11 +9,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orchestrator import conditional, pagination
+from orchestrator.filters import conditions
 from orchestrator.pagination import PARAMETERS
 from orchestrator.problems import InvalidRequest
 from orchestrator.views import ApiViewSet, one, read_body, read_id, refuse_body, unchanged
 from sessions_app import permissions
-from sessions_app.filters import METADATA, SESSION_FILTERS, conditions
+from sessions_app.filters import METADATA, SESSION_BEGINNINGS, SESSION_FILTERS
 from sessions_app.models import Session, Task
 from sessions_app.serializers.session import (
     RETENTION,
@@ -40,7 +41,7 @@ class SessionViewSet(ApiViewSet):
         query = request.query_params.dict()
         ask = pagination.wanted(query)
         filters = {name: text for name, text in query.items() if name not in PARAMETERS}
-        rows = permissions.visible(Session, self.actor).filter(conditions(filters, SESSION_FILTERS))
+        rows = permissions.visible(Session, self.actor).filter(conditions(filters, SESSION_FILTERS, SESSION_BEGINNINGS))
         scope = json.dumps(["sessions", self.actor.tenant, sorted(filters.items())])
         return Response(pagination.page(rows, ask, name="sessions", scope=scope, shapes=sessions_out))
 

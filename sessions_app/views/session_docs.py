@@ -2,13 +2,13 @@
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 
+from orchestrator.openapi_examples import JSON, MERGE_PATCH, answered, sent
 from orchestrator.openapi_headers import IF_MATCH, IF_NONE_MATCH, etag, location
 from orchestrator.pagination import USUAL
 from orchestrator.problem_schemas import refusals
 from orchestrator.problems import InvalidRequest, NotFound, PreconditionFailed
 from orchestrator.work_problems import IllegalTransition, SessionExpired
 from sessions_app.serializers.session import NewSessionBody, SessionBody, SessionOut, SessionPage, SessionPatchBody
-from sessions_app.views.examples import JSON, MERGE_PATCH, answered, sent
 from sessions_app.views.session_parameters import FILTERS, ID, PAGES
 
 _SESSION = {

@@ -3,8 +3,8 @@
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample
 
+from orchestrator.openapi_parameters import id_of, made, pages, query, status
 from sessions_app.models.session import SessionStatus
-from sessions_app.views.list_parameters import id_of, made, pages, query, status
 
 ID = id_of("session")
 

@@ -10,12 +10,13 @@ from rest_framework.response import Response
 
 from orchestrator import conditional, pagination
 from orchestrator.actors import Role
+from orchestrator.filters import conditions
 from orchestrator.middleware import Call
 from orchestrator.pagination import PARAMETERS
 from orchestrator.problems import Forbidden, InvalidRequest
-from orchestrator.views import one, read_body, read_id, refuse_body, unchanged
+from orchestrator.views import given, one, read_body, read_id, refuse_body, unchanged
 from sessions_app import permissions
-from sessions_app.filters import TASK_FILTERS, conditions
+from sessions_app.filters import TASK_FILTERS
 from sessions_app.models import Task
 from sessions_app.serializers.task import NeededReasonBody, NewTaskBody, ReasonBody, RouteBody, task_out, tasks_out
 from sessions_app.transitions import lease
@@ -51,7 +52,7 @@ class TaskViewSet(Holding):
 
     def create(self, request: Request) -> Response:
         """POST /tasks"""
-        body = _given(read_body(NewTaskBody, request))
+        body = given(read_body(NewTaskBody, request))
         return self._route(request, {**body, "from_role": self._from_role(body.get("from_role"))}, status=201)
 
     @action(detail=False, methods=["post"])
@@ -60,7 +61,7 @@ class TaskViewSet(Holding):
         if cast(Call, request._request).key_hash is None:
             raise InvalidRequest([("Idempotency-Key", "This header is required here.")])
         body = read_body(RouteBody, request)
-        asked = _given({**body["task"], "context": body.get("context"), "to_role": body["target"]})
+        asked = given({**body["task"], "context": body.get("context"), "to_role": body["target"]})
         return self._route(request, {**asked, "from_role": self._from_role(None)}, status=202)
 
     def retrieve(self, request: Request, pk: str) -> Response:
@@ -128,8 +129,3 @@ class TaskViewSet(Holding):
         if self.actor.has(Role.OPERATOR):
             return _OPERATORS_ROLE
         raise Forbidden("You may create tasks from your own agent roles only.")
-
-
-def _given(body: dict[str, Any]) -> dict[str, Any]:
-    """Null is as if it were absent."""
-    return {name: value for name, value in body.items() if value is not None}

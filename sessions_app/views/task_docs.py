@@ -2,12 +2,12 @@
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 
+from orchestrator.openapi_examples import JSON, answered, sent
 from orchestrator.openapi_headers import IF_MATCH, IF_NONE_MATCH, etag, location, retry_after
 from orchestrator.problem_schemas import refusals
 from orchestrator.problems import InvalidRequest, NotFound, PreconditionFailed
 from orchestrator.work_problems import AlreadyRetried, IllegalTransition, StillReferenced
 from sessions_app.serializers.task import NeededReasonBody, NewTaskBody, ReasonBody, RouteBody, TaskPage
-from sessions_app.views.examples import JSON, answered, sent
 from sessions_app.views.lease_docs import HOLDING
 from sessions_app.views.task_examples import CANCELLED, NUMBERED, RELEASED, RETRIED, TASK, WALKED, task_answer
 from sessions_app.views.task_parameters import FILTERS, ID, INCLUDE, PAGES, WAIT

@@ -2,9 +2,9 @@
 
 from drf_spectacular.utils import OpenApiResponse
 
+from orchestrator.openapi_examples import answered
 from orchestrator.pagination import USUAL
 from sessions_app.serializers.task import TaskOut
-from sessions_app.views.examples import answered
 
 TASK = {
     "task_id": "01a2071a-738b-748c-830f-c9446d69c2bb",

@@ -2,9 +2,9 @@
 
 from drf_spectacular.types import OpenApiTypes
 
+from orchestrator.openapi_parameters import id_of, made, page_size, pages, query, status
 from sessions_app.models.task import TaskStatus
 from sessions_app.serializers.lease import LONGEST_WAIT_SECONDS
-from sessions_app.views.list_parameters import id_of, made, page_size, pages, query, status
 
 ID = id_of("task")
 

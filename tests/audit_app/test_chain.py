@@ -11,9 +11,9 @@ from audit_app import trail
 from audit_app.trail import Action
 from orchestrator import boundary
 from orchestrator.actors import Identity, Origin, Via
+from orchestrator.clock import database_now
 from sessions_app.models import Session
 from sessions_app.transitions.change import change
-from sessions_app.transitions.clock import database_now
 from sessions_app.transitions.session import amend
 from tests import work
 

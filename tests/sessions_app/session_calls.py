@@ -13,10 +13,10 @@ from audit_app.models import AuditEvent
 from audit_app.trail import Action
 from orchestrator import boundary
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
+from orchestrator.clock import database_now
 from sessions_app.models import Session, Task
 from sessions_app.transitions import session as transitions
 from sessions_app.transitions.change import create
-from sessions_app.transitions.clock import database_now
 
 STATES = ("pending", "active", "completed", "failed", "expired")
 LEGAL = {

@@ -12,11 +12,11 @@ from django.test.utils import CaptureQueriesContext
 from audit_app.trail import Action
 from orchestrator import boundary
 from orchestrator.actors import Identity
+from orchestrator.clock import database_now
 from orchestrator.problems import NotFound, PreconditionFailed
 from orchestrator.work_problems import IllegalTransition
 from sessions_app.models import Session, Task
 from sessions_app.transitions.change import change, changed, create, lock, remove
-from sessions_app.transitions.clock import database_now
 from tests import work
 from tests.database import owner_connection, service_connection
 

@@ -11,11 +11,11 @@ from django.test.utils import CaptureQueriesContext
 
 from audit_app.trail import Action
 from orchestrator import boundary
+from orchestrator.clock import database_now
 from orchestrator.work_problems import IllegalTransition
 from sessions_app.models import Session
 from sessions_app.transitions.batch import change_many
 from sessions_app.transitions.change import create
-from sessions_app.transitions.clock import database_now
 from tests import work
 from tests.database import owner_connection, service_connection
 

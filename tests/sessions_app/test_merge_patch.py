@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator import documents
 from orchestrator.problems import InvalidRequest
-from sessions_app import documents
 from tests.api import Api
 from tests.sessions_app.session_calls import path, session_in, stored
 

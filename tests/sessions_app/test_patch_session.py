@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 
 from audit_app.trail import DIGEST_ABOVE
-from sessions_app import documents
+from orchestrator import documents
 from sessions_app.models import Session
 from tests.api import Api, errors, token
 from tests.database import service_connection, superuser_connection

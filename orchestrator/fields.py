@@ -5,8 +5,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from orchestrator import ids, moments
-from sessions_app import documents
+from orchestrator import documents, ids, moments
 
 MAX_TEXT = 4000
 

@@ -1,0 +1,91 @@
+"""/audit"""
+
+import json
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from django.http import HttpResponseBase, StreamingHttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from audit_app import ingesting, permissions
+from audit_app.docs import documented_events, documented_export, documented_ingest
+from audit_app.exporting import FORMATS
+from audit_app.filters import EVENT_FILTERS
+from audit_app.models import AuditEvent
+from audit_app.serializers import IngestBody, event_out, events_out
+from orchestrator import pagination
+from orchestrator.actors import Actor
+from orchestrator.filters import conditions
+from orchestrator.middleware import TRACE_ID
+from orchestrator.pagination import PARAMETERS, Order
+from orchestrator.problems import InvalidRequest
+from orchestrator.views import ApiViewSet, read_body, read_id
+
+ORDER = "order"
+_ORDERS = {"newest": Order("timestamp"), "oldest": Order("timestamp", newest_first=False)}
+
+
+def _events(actor: Actor, query: dict[str, str]) -> QuerySet[AuditEvent]:
+    """What the actor may read of it, by the filters. Raises Forbidden, InvalidRequest."""
+    permissions.insist_may_read(actor)
+    return permissions.visible(actor).filter(conditions(query, EVENT_FILTERS))
+
+
+@documented_events
+class EventViewSet(ApiViewSet):
+    """What happened."""
+
+    query_parameters: ClassVar = {"list": {*PARAMETERS, *EVENT_FILTERS, ORDER}}
+
+    def list(self, request: Request) -> Response:
+        """GET /audit/events"""
+        query = request.query_params.dict()
+        ask = pagination.wanted(query)
+        order = _ORDERS.get(query.get(ORDER, "newest"))
+        if order is None:
+            raise InvalidRequest([(ORDER, f"It must be one of {', '.join(_ORDERS)}.")])
+        filters = {name: text for name, text in query.items() if name not in PARAMETERS}
+        rows = _events(self.actor, filters)
+        scope = json.dumps(["events", self.actor.tenant, sorted(filters.items())])
+        return Response(pagination.page(rows, ask, name="events", scope=scope, shapes=events_out, order=order))
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """GET /audit/events/{id}"""
+        permissions.insist_may_read(self.actor)
+        return Response(event_out(permissions.find(read_id(pk), self.actor)))
+
+
+@documented_export
+class ExportViewSet(ApiViewSet):
+    """The trail as a file."""
+
+    query_parameters: ClassVar = {"list": {*EVENT_FILTERS, "format"}}
+
+    def list(self, request: Request) -> HttpResponseBase:
+        """GET /audit/export"""
+        query = request.query_params.dict()
+        name = query.pop("format", "ndjson")
+        if name not in FORMATS:
+            raise InvalidRequest([("format", f"It must be one of {', '.join(FORMATS)}.")])
+        media_type, written = FORMATS[name]
+        rows = _events(self.actor, query)
+        disposition = {"Content-Disposition": f'attachment; filename="audit.{name}"'}
+        return StreamingHttpResponse(written(rows), content_type=media_type, headers=disposition)
+
+
+@documented_ingest
+class IngestViewSet(ApiViewSet):
+    """Events of other systems."""
+
+    def create(self, request: Request) -> Response:
+        """POST /audit/ingest"""
+        body: dict[str, Any] = {
+            name: value for name, value in read_body(IngestBody, request).items() if value is not None
+        }
+        permissions.insist_may_ingest(self.actor)
+        trace_id = body.pop("traceId", None)
+        if trace_id is not None and not TRACE_ID.fullmatch(trace_id):
+            raise InvalidRequest([("traceId", "It must be 1 to 128 visible ASCII characters.")])
+        event = ingesting.ingest(body, trace_id=trace_id, actor=self.actor)
+        return Response({"event_id": str(event.id)}, status=202)

@@ -1,0 +1,105 @@
+"""The filters of lists: query parameters become conditions, or a 400 that names what is wrong."""
+
+from collections.abc import Callable, Mapping
+
+from django.db.models import Q, TextChoices
+
+from orchestrator import ids, moments, parsing
+from orchestrator.problems import InvalidRequest
+
+Reader = Callable[[str], Q]
+"""From a parameter's value to its condition. Raises Refused."""
+
+Beginning = Callable[[str, str], Q]
+"""The same for parameters that only begin alike: from what follows, and the value."""
+
+_MOST_BARS = 9
+
+
+class Refused(ValueError):  # noqa: N818
+    """Says what is wrong with a value."""
+
+
+def statuses(known: type[TextChoices]) -> Reader:
+    """A comma list of states."""
+
+    def read(text: str) -> Q:
+        named = text.lower().split(",")
+        if unknown := [name for name in named if name not in known.values]:
+            raise Refused(f"There is no status {unknown[0]!r}.")
+        return Q(status=named[0]) if len(named) == 1 else Q(status__in=named)
+
+    return read
+
+
+def equal(column: str) -> Reader:
+    """A text as it stands."""
+    return lambda text: Q(**{column: text})
+
+
+def identity(who: str) -> Reader:
+    """`<issuer>|<subject>`, as identities are written; `who` is what the columns begin with, such as `created_by`.
+
+    Either may have bars of its own: every reading counts.
+    """
+
+    def read(text: str) -> Q:
+        parts = text.split("|")
+        readings = [("|".join(parts[:at]), "|".join(parts[at:])) for at in range(1, min(len(parts), _MOST_BARS))]
+        found = Q()
+        for issuer, subject in readings:
+            if issuer and subject:
+                found |= Q(**{f"{who}_issuer": issuer, f"{who}_subject": subject})
+        if not found:
+            raise Refused("It must be <issuer>|<subject>.")
+        return found
+
+    return read
+
+
+def uuid(column: str, noun: str = "") -> Reader:
+    """An id, in any case, with or without its noun before it."""
+
+    def read(text: str) -> Q:
+        found = ids.read(text, noun)
+        if found is None:
+            raise Refused("It must be a UUID.")
+        return Q(**{column: found})
+
+    return read
+
+
+def moment(lookup: str) -> Reader:
+    """A date and time with its offset (RFC 3339, section 5.6), for a lookup such as `created_at__gte`."""
+
+    def read(text: str) -> Q:
+        at = moments.read(text)
+        if at is None:
+            raise Refused("It must be a date and time with an offset, such as 2026-01-31T09:00:00Z.")
+        return Q(**{lookup: at})
+
+    return read
+
+
+def conditions(
+    query: Mapping[str, str], known: Mapping[str, Reader], beginnings: Mapping[str, Beginning] | None = None
+) -> Q:
+    """All filters of a query together; parameters that are no filter are passed over.
+
+    Raises InvalidRequest that names each parameter it cannot read.
+    """
+    found, errors = Q(), []
+    for name, text in query.items():
+        try:
+            if parsing.UNSTORABLE.search(name + text):
+                raise Refused("It has a NUL character or a lone surrogate.")
+            if name in known:
+                found &= known[name](text)
+            for beginning, reader in (beginnings or {}).items():
+                if name.startswith(beginning):
+                    found &= reader(name.removeprefix(beginning), text)
+        except Refused as refusal:
+            errors.append((name, str(refusal)))
+    if errors:
+        raise InvalidRequest(errors)
+    return found
