@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from audit_app import trail
@@ -17,7 +18,12 @@ def ingest(said: Mapping[str, Any], *, trace_id: str | None, actor: Actor) -> Ev
     """
     teller = actor if trace_id is None else actor.through(replace(actor.origin, trace_id=trace_id))
     event = Event(
-        action=Action.EXTERNAL_RECORDED, tenant=actor.tenant, actor=teller, at=database_now(), changes=dict(said)
+        action=Action.EXTERNAL_RECORDED, tenant=actor.tenant, actor=teller, at=database_now(), changes=_json(said)
     )
     trail.record(trail.link(event))
     return event
+
+
+def _json(said: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON has it: a moment is a text."""
+    return {name: trail.instant(value) if isinstance(value, datetime) else value for name, value in said.items()}

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from audit_app.models import AuditEvent
 from audit_app.trail import Action, instant
 from orchestrator.actors import Kind, Via
-from orchestrator.fields import MAX_TEXT, Document, Moment, Name, Text
+from orchestrator.fields import MAX_TEXT, Anything, Document, Moment, Name, Text
 from orchestrator.pagination import LARGEST, SMALLEST
 
 MAX_NAME = 100
@@ -27,7 +27,7 @@ class IngestBody(serializers.Serializer[Any]):
     )
     timestamp = Moment(required=False, allow_null=True, help_text="When it happened there; kept beside our own time.")
     metadata = Document(required=False, allow_null=True, help_text="At most 64 KiB as compact UTF-8.")
-    content = serializers.JSONField(required=False, allow_null=True, help_text="Anything; at most 64 KiB.")
+    content = Anything(required=False, allow_null=True, help_text="Anything; at most 64 KiB as compact UTF-8.")
 
 
 class IngestedOut(serializers.Serializer[Any]):

@@ -1,7 +1,7 @@
 """/audit"""
 
 import json
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.db.models import QuerySet
 from django.http import HttpResponseBase, StreamingHttpResponse
@@ -20,7 +20,7 @@ from orchestrator.filters import conditions
 from orchestrator.middleware import TRACE_ID
 from orchestrator.pagination import PARAMETERS, Order
 from orchestrator.problems import InvalidRequest
-from orchestrator.views import ApiViewSet, read_body, read_id
+from orchestrator.views import ApiViewSet, given, read_body, read_id
 
 ORDER = "order"
 _ORDERS = {"newest": Order("timestamp"), "oldest": Order("timestamp", newest_first=False)}
@@ -80,9 +80,7 @@ class IngestViewSet(ApiViewSet):
 
     def create(self, request: Request) -> Response:
         """POST /audit/ingest"""
-        body: dict[str, Any] = {
-            name: value for name, value in read_body(IngestBody, request).items() if value is not None
-        }
+        body = given(read_body(IngestBody, request))
         permissions.insist_may_ingest(self.actor)
         trace_id = body.pop("traceId", None)
         if trace_id is not None and not TRACE_ID.fullmatch(trace_id):

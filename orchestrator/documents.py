@@ -10,7 +10,7 @@ from orchestrator.problems import InvalidJson, InvalidRequest
 MAX_BYTES = 64 * 1024
 
 
-def size(document: Mapping[str, Any]) -> int:
+def size(document: Any) -> int:
     """The document's length in bytes, as compact UTF-8."""
     return len(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
 

@@ -62,6 +62,18 @@ class Document(serializers.DictField):
         return data
 
 
+class Anything(serializers.JSONField):
+    """Any JSON value of at most 64 KiB, measured as compact UTF-8."""
+
+    default_error_messages = {"too_large": "It may have {limit} bytes, and has {size}."}  # noqa: RUF012
+
+    def to_internal_value(self, data: Any) -> Any:
+        """The value as it came."""
+        if (size := documents.size(data)) > documents.MAX_BYTES:
+            self.fail("too_large", limit=documents.MAX_BYTES, size=size)
+        return data
+
+
 class Id(serializers.UUIDField):
     """A UUID in its usual form, in any case, with or without its noun before it."""
 

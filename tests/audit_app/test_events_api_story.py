@@ -16,7 +16,14 @@ def test_a_row_s_history_comes_in_order_and_as_a_file() -> None:
     session = work.move_session(work.open_session(), "active", "completed", reason="=1+1")
     ada, alice = Api(token("ada", "auditor", "")), Api(token("alice"))
     handed = alice.post(
-        "/audit/ingest", {"source": "ledger", "category": "payment", "action": "booked", "content": [1]}
+        "/audit/ingest",
+        {
+            "source": "ledger",
+            "category": "payment",
+            "action": "booked",
+            "content": [1],
+            "timestamp": "2026-01-31T09:00:00+01:00",
+        },
     )
     assert handed.status_code == 202, handed.content
     told = ada.get(f"/audit/events?subject_type=session&subject_id={session.id}&order=oldest")
