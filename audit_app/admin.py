@@ -6,7 +6,6 @@ from django.contrib import messages
 from django.contrib.admin import DateFieldListFilter, SimpleListFilter, display
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from audit_app import finding, permissions
@@ -15,7 +14,7 @@ from audit_app.trail import Action
 from orchestrator.actors import Actor
 from orchestrator.admin import showing
 from orchestrator.admin.looking import Looking
-from orchestrator.admin.search import Exactly, as_uuid, terms
+from orchestrator.admin.search import as_uuid, exactly, terms
 from orchestrator.admin.site import page_of_subject, site
 
 _UNINDEXED = frozenset({"role", "via__exact"})
@@ -37,20 +36,13 @@ class TypeFilter(SimpleListFilter):
         return queryset.filter(event_type=self.value()) if self.value() else queryset
 
 
-class RoleFilter(Exactly):
-    """By the agent role that an event is filed under."""
-
-    title = "role"
-    parameter_name = "role"
-
-
 class AuditEventAdmin(Looking):
     """What happened. Auditors and operators see it."""
 
     list_display = ("when", "event_type", "subject", "seq", "before", "after", "who", "via", "why")
     list_display_links = ("when",)
     list_defer = ("metadata", "body", "hash", "prev_hash")
-    list_filter = (TypeFilter, "via", RoleFilter, ("timestamp", DateFieldListFilter))
+    list_filter = (TypeFilter, "via", exactly("role"), ("timestamp", DateFieldListFilter))
     filtered_by = ("event_type", "via__exact", "role", "timestamp__gte", "timestamp__lt")
     ordering = ("-timestamp", "-id")
     search_fields = ("id", "subject_id", "trace_id", "role", "metadata")
@@ -110,7 +102,7 @@ class AuditEventAdmin(Looking):
             return "–"
         name = f"{event.subject_type} {event.subject_id}"
         page = page_of_subject(event.subject_type, event.subject_id)
-        return format_html('<a class="text-link" href="{}">{}</a>', page, name) if page else name
+        return showing.linked(name, page)
 
     @display(description="From")
     def before(self, event: AuditEvent) -> str:

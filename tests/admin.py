@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from orchestrator.people.models import Person
 
 SESSIONS = "/admin/sessions_app/session/"
+TASKS = "/admin/sessions_app/task/"
 EVENTS = "/admin/audit_app/auditevent/"
 PASSWORD = "correct horse battery staple"
 
@@ -52,6 +53,18 @@ class Browser:
         (token, *_) = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', page.content.decode())
         return self.forge(path, {**fields, "csrfmiddlewaretoken": token}, **headers)
 
+    def move(self, where: str, name: str, fields: Mapping[str, Any], **headers: str) -> Any:
+        """Post the form of a row's move, as its dialog does, and follow to the page that tells of it."""
+        return self._follow(self.send(f"{where}move/{name}/", fields, token_of="/admin/", **headers))
+
+    def tick(self, where: str, action: str, *ticked: Any, **fields: Any) -> Any:
+        """Tick rows of a list, choose an action and give a reason; then follow to the list."""
+        form = {"action": action, "_selected_action": [str(pk) for pk in ticked], "reason": "cleaning up", **fields}
+        return self._follow(self.send(where, form, token_of="/admin/"))
+
+    def _follow(self, answer: Any) -> Any:
+        return self.get(answer["Location"]) if answer.status_code == 302 else answer
+
 
 def text(answer: Any) -> str:
     """What a page says, without its markup."""
@@ -66,8 +79,8 @@ def ids(answer: Any) -> list[str]:
 
 
 def buttons(answer: Any) -> list[str]:
-    """The states that a session's page offers to move to."""
-    return list(dict.fromkeys(re.findall(r'href="[^"]*/move/(\w+)/"', answer.content.decode())))
+    """The moves that a row's page offers, by name."""
+    return list(dict.fromkeys(re.findall(r'href="[^"]*/move/([\w-]+)/"', answer.content.decode())))
 
 
 @contextmanager

@@ -27,6 +27,11 @@ def as_uuid(text: str) -> UUID | None:
         return None
 
 
+def exactly(column: str) -> type["Exactly"]:
+    """The filter by a text that this column must equal."""
+    return type(column, (Exactly,), {"title": column.replace("_", " "), "parameter_name": column})
+
+
 class Exactly(TextFilter):  # type: ignore[misc]  # unfold has no types
     """A text that a column must equal: `parameter_name` is the column's name."""
 

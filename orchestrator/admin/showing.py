@@ -1,9 +1,11 @@
 """How values look in the admin."""
 
 import json
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from django.db.models import QuerySet
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -18,8 +20,14 @@ _BADGES = {
     "rejected": "danger",
     "expired": "warning",
     "cut off": "danger",
+    "lease-lost": "danger",
+    "deadline-exceeded": "danger",
+    "force-released": "warning",
 }
 """The colour of each state, as the theme names them; any other state is grey."""
+
+LONGEST = 200
+"""How many rows a table on a page has at most."""
 
 _DASH = "–"
 
@@ -31,9 +39,16 @@ def badge(state: str | None) -> SafeString:
     return render_to_string("unfold/helpers/label.html", {"text": state, "type": _BADGES.get(state)})
 
 
-def moment(at: datetime) -> SafeString:
+def moment(at: datetime | None) -> SafeString:
     """A time to the second, in UTC, on one line."""
+    if at is None:
+        return SafeString(_DASH)
     return format_html('<span class="whitespace-nowrap">{}</span>', f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}")
+
+
+def until(at: datetime | None, *, over: bool) -> SafeString:
+    """A time at which something ends, and whether it is over."""
+    return format_html("{}{}", moment(at), " (over)" if over else "")
 
 
 def identity(issuer: str | None, subject: str | None) -> str:
@@ -43,9 +58,30 @@ def identity(issuer: str | None, subject: str | None) -> str:
 
 def document(value: Any) -> SafeString:
     """JSON as it is."""
+    if value is None:
+        return SafeString(_DASH)
     return format_html('<pre style="white-space: pre-wrap">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def text(words: str | None) -> SafeString:
+    """What somebody wrote, line by line."""
+    return format_html('<div style="white-space: pre-wrap">{}</div>', words or _DASH)
 
 
 def code(text: Any) -> SafeString:
     """Something to be copied as it stands. The theme's style sheet has no class to break it anywhere."""
     return format_html('<span class="font-mono" style="overflow-wrap: anywhere">{}</span>', text)
+
+
+def linked(name: Any, page: str | None) -> SafeString:
+    """A name that leads to a page, where there is one."""
+    return format_html('<a class="text-link" href="{}">{}</a>', page, name) if page else format_html("{}", name)
+
+
+def table(
+    headers: Sequence[str], rows: QuerySet[Any], cells: Callable[[Any], list[str]], *, title: str = ""
+) -> dict[str, Any]:
+    """The first rows, as the theme has tables, and whether there are more."""
+    found = list(rows[: LONGEST + 1])
+    shown = [cells(row) for row in found[:LONGEST]]
+    return {"title": title, "headers": headers, "rows": shown, "is_cut": len(found) > LONGEST}

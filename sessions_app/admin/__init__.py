@@ -5,8 +5,10 @@ from orchestrator.people.models import Person
 from sessions_app.admin.break_glass import RecordedPasswordForm
 from sessions_app.admin.person import PersonAdmin
 from sessions_app.admin.session import SessionAdmin
-from sessions_app.models import Session
+from sessions_app.admin.task import TaskAdmin
+from sessions_app.models import Session, Task
 
 site.register(Session, SessionAdmin)
+site.register(Task, TaskAdmin)
 site.register(Person, PersonAdmin)
 site.login_form = RecordedPasswordForm

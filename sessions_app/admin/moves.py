@@ -1,7 +1,9 @@
 """Moves that a person asks for, each row in a write boundary of its own, and what to tell of them."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from django import forms
@@ -11,20 +13,12 @@ from orchestrator import boundary
 from orchestrator.actors import Actor
 from orchestrator.problems import Forbidden, Problem
 from sessions_app import permissions
-from sessions_app.models import Session
-from sessions_app.models.session import SessionStatus
-from sessions_app.transitions import session as transitions
+from sessions_app.models import Recorded
+
+Row = TypeVar("Row", bound=Recorded)
 
 PATIENCE_SECONDS = 10
 """How long a batch goes on. A row that somebody holds takes seconds to be refused."""
-
-WORDS = {
-    SessionStatus.ACTIVE: "Activate",
-    SessionStatus.COMPLETED: "Complete",
-    SessionStatus.FAILED: "Fail",
-    SessionStatus.EXPIRED: "Expire",
-}
-"""What the move to each state is called on a button."""
 
 
 class ReasonForm(forms.Form):
@@ -37,36 +31,58 @@ class ReasonForm(forms.Form):
         return str(self.cleaned_data["reason"]).replace("\r\n", "\n")
 
 
-def move(pk: UUID, to: str, *, actor: Actor, reason: str) -> Session:
-    """Move one session. Raises what the right to it or the transition refuses."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move(Generic[Row]):
+    """A move as people ask for it.
 
-    def moving() -> Session:
-        session = permissions.find(Session, pk, actor)
-        permissions.insist_may_move(actor, session)
-        return transitions.amend(session, actor=actor, status=to, reason=reason)
+    `verb` stands on its button and `past` behind the rows that it was made of; what `ends` something is coloured as
+    such. `insist` raises Forbidden, `is_legal` says whether it is offered, `make` is the transition; `tell` says what
+    came of it, `note` beforehand what will.
+    """
+
+    model: type[Row]
+    verb: str
+    past: str
+    ends: bool
+    insist: Callable[[Actor, Row], None]
+    is_legal: Callable[[Row], bool]
+    make: Callable[..., Row]
+    tell: Callable[[Row], str]
+    note: str = ""
+
+
+def make(move: Move[Row], pk: UUID, *, actor: Actor, reason: str) -> Row:
+    """Make a move of one row. Raises what the right to it or the transition refuses."""
+
+    def moving() -> Row:
+        row = permissions.find(move.model, pk, actor)
+        move.insist(actor, row)
+        return move.make(row, actor=actor, reason=reason)
 
     return boundary.write(moving)
 
 
-def expire_each(pks: Iterable[UUID], *, actor: Actor, reason: str) -> Iterator[tuple[UUID, str | None]]:
-    """Expire one session after the other; with each id comes the refusal, or None where it was expired."""
+def make_each(move: Move[Row], pks: Iterable[UUID], *, actor: Actor, reason: str) -> Iterator[tuple[UUID, str | None]]:
+    """Make a move of one row after the other; with each id comes the refusal, or None where it was made."""
     until = time.monotonic() + PATIENCE_SECONDS
     for pk in pks:
         if time.monotonic() > until:
             yield pk, "Not tried: the others took too long."
             continue
         try:
-            move(pk, SessionStatus.EXPIRED, actor=actor, reason=reason)
+            make(move, pk, actor=actor, reason=reason)
         except Problem as refusal:
             yield pk, refusal.detail
         else:
             yield pk, None
 
 
-def offered(session: Session, *, actor: Actor) -> tuple[str, ...]:
-    """The states that this actor may move a session to now."""
-    try:
-        permissions.insist_may_move(actor, session)
-    except Forbidden:
-        return ()
-    return session.allowed_transitions()
+def offered(moves: Mapping[str, Move[Row]], row: Row, *, actor: Actor) -> Iterator[str]:
+    """The moves, by name, that are legal now and this actor's to make."""
+    for name, move in moves.items():
+        try:
+            move.insist(actor, row)
+        except Forbidden:
+            continue
+        if move.is_legal(row):
+            yield name

@@ -199,7 +199,7 @@ class PersonAdmin(Looking):
     @display(description="Last login (UTC)")
     def seen(self, person: Person) -> str:
         """To the second."""
-        return showing.moment(person.last_login) if person.last_login else "–"
+        return showing.moment(person.last_login)
 
 
 def _identity(person: Person) -> Identity:

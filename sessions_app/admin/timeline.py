@@ -1,4 +1,4 @@
-"""What happened to a session, as a table."""
+"""What happened to a row, as a table."""
 
 from typing import Any
 
@@ -6,23 +6,20 @@ from django.urls import reverse
 
 from audit_app import permissions as trail
 from orchestrator.actors import Actor
-from orchestrator.admin.showing import identity, moment
-from sessions_app.models import Session
+from orchestrator.admin.showing import identity, moment, table
+from sessions_app.models import Recorded
 
-LONGEST = 200
 _HEADERS = ("No.", "When (UTC)", "What", "From → to", "Who", "Via", "Reason")
 
 
-def timeline(session: Session, *, actor: Actor) -> dict[str, Any]:
+def timeline(row: Recorded, *, actor: Actor) -> dict[str, Any]:
     """The newest events for the page's template, the newest first, if this actor may read the trail."""
     if not trail.may_read(actor):
         return {"may_read_trail": False}
-    events = list(trail.about(session.NOUN, session.pk, actor)[: LONGEST + 1])
     return {
         "may_read_trail": True,
-        "timeline": {"headers": _HEADERS, "rows": [_cells(event) for event in events[:LONGEST]]},
-        "timeline_is_cut": len(events) > LONGEST,
-        "events_page": f"{reverse('admin:audit_app_auditevent_changelist')}?q={session.pk}",
+        "timeline": table(_HEADERS, trail.about(row.NOUN, row.pk, actor), _cells),
+        "events_page": f"{reverse('admin:audit_app_auditevent_changelist')}?q={row.pk}",
     }
 
 

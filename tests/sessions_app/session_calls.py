@@ -14,7 +14,7 @@ from audit_app.trail import Action
 from orchestrator import boundary
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
 from orchestrator.clock import database_now
-from sessions_app.models import Session, Task
+from sessions_app.models import Recorded, Session, Task
 from sessions_app.transitions import session as transitions
 from sessions_app.transitions.change import create
 
@@ -101,9 +101,9 @@ def path(session: Session | dict[str, Any]) -> str:
     return f"/sessions/{session['session_id'] if isinstance(session, dict) else session.id}"
 
 
-def stored(pk: UUID | str) -> dict[str, Any]:
-    """Every column of a session as the database has it."""
-    return dict(Session.objects.filter(pk=pk).values().get())
+def stored(pk: UUID | str, model: type[Recorded] = Session) -> dict[str, Any]:
+    """Every column of a row, of a session unless told otherwise, as the database has it."""
+    return dict(model._default_manager.filter(pk=pk).values().get())
 
 
 def events_of(pk: UUID | str) -> list[AuditEvent]:
@@ -117,11 +117,11 @@ def last_event(pk: UUID | str) -> AuditEvent:
 
 
 @contextmanager
-def unchanged(pk: UUID | str) -> Iterator[None]:
+def unchanged(pk: UUID | str, model: type[Recorded] = Session) -> Iterator[None]:
     """Fails if the block leaves another row or another event."""
-    row, trail = stored(pk), _event_types(pk)
+    row, trail = stored(pk, model), _event_types(pk)
     yield
-    moved = {name: value for name, value in stored(pk).items() if value != row[name]}
+    moved = {name: value for name, value in stored(pk, model).items() if value != row[name]}
     assert not moved, f"changed: {moved}"
     added = _event_types(pk)[len(trail) :]
     assert not added, f"recorded: {added}"

@@ -19,10 +19,7 @@ def browser() -> Browser:
 
 
 def expire(browser: Browser, *ticked: Any, **fields: Any) -> Any:
-    """Tick rows, choose the action and give a reason; then follow to the list."""
-    form = {"action": "expire", "_selected_action": [str(pk) for pk in ticked], "reason": "cleaning up", **fields}
-    answer = browser.send(SESSIONS, form, token_of="/admin/")
-    return browser.get(answer["Location"]) if answer.status_code == 302 else answer
+    return browser.tick(SESSIONS, "expire", *ticked, **fields)
 
 
 def statuses(*pks: UUID) -> list[str]:

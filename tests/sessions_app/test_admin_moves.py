@@ -33,9 +33,7 @@ def browser() -> Browser:
 
 
 def move(browser: Browser, session: Any, to: str, fields: Any = REASON, **headers: str) -> Any:
-    """Post the form of a move, as its dialog does, and follow to the session's page."""
-    answer = browser.send(f"{SESSIONS}{session.pk}/move/{to}/", fields, token_of="/admin/", **headers)
-    return browser.get(answer["Location"]) if answer.status_code == 302 else answer
+    return browser.move(f"{SESSIONS}{session.pk}/", to, fields, **headers)
 
 
 @pytest.mark.parametrize(("state", "to"), MOVES)
