@@ -35,6 +35,7 @@ class Action(StrEnum):
     SESSION_EXPIRED = "session.expired"
     SESSION_CHANGED = "session.changed"
     SESSION_DELETED = "session.deleted"
+    SESSION_REFUSED = "session.refused"
     TASK_CREATED = "task.created"
     TASK_BLOCKED = "task.blocked"
     TASK_UNBLOCKED = "task.unblocked"

@@ -14,6 +14,7 @@ from orchestrator.actors import Actor
 from orchestrator.problems import Forbidden, Problem
 from sessions_app import permissions
 from sessions_app.models import Recorded
+from sessions_app.transitions.refusing import remembering
 
 Row = TypeVar("Row", bound=Recorded)
 
@@ -56,7 +57,8 @@ def make(move: Move[Row], pk: UUID, *, actor: Actor, reason: str) -> Row:
 
     def moving() -> Row:
         row = permissions.find(move.model, pk, actor)
-        move.insist(actor, row)
+        with remembering(row, move.verb.lower(), actor=actor):
+            move.insist(actor, row)
         return move.make(row, actor=actor, reason=reason)
 
     return boundary.write(moving)

@@ -11,10 +11,10 @@ from orchestrator.actors import Actor
 from orchestrator.admin import showing
 from orchestrator.admin.acting import actor_of
 from orchestrator.admin.search import terms
+from orchestrator.filters import Refused
 from sessions_app import permissions
 from sessions_app.admin.moving import Moving
 from sessions_app.admin.timeline import timeline
-from orchestrator.filters import Refused
 from sessions_app.models import Recorded
 
 

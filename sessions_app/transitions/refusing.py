@@ -1,17 +1,32 @@
 """Refused attempts that matter are remembered, outside every chain: they move no row's version."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from audit_app import trail
 from audit_app.trail import Action, Event
 from orchestrator.actors import Actor
 from orchestrator.clock import database_now
-from orchestrator.problems import Problem
+from orchestrator.problems import Forbidden, Problem
 from sessions_app.models import Recorded
 
 Kind = TypeVar("Kind", bound=Problem)
 
-_WORDS = {"task": Action.TASK_REFUSED, "approval": Action.APPROVAL_REFUSED}
+_WORDS = {
+    "session": Action.SESSION_REFUSED,
+    "task": Action.TASK_REFUSED,
+    "approval": Action.APPROVAL_REFUSED,
+}
+
+
+@contextmanager
+def remembering(row: Recorded, attempted: str, *, actor: Actor) -> Iterator[None]:
+    """Whoever sees a row and is refused the right to move it is remembered. Raises that Forbidden, remembered."""
+    try:
+        yield
+    except Forbidden as refusal:
+        raise remembered(refusal, row, attempted, actor=actor) from refusal
 
 
 def remembered(refusal: Kind, row: Recorded, attempted: str, *, actor: Actor) -> Kind:

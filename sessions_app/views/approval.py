@@ -30,6 +30,7 @@ from sessions_app.serializers.approval import (
 )
 from sessions_app.serializers.task import ReasonBody
 from sessions_app.transitions import approval as transitions
+from sessions_app.transitions.refusing import remembering
 from sessions_app.views import waiting
 from sessions_app.views.approval_docs import documented
 from sessions_app.views.asking import question
@@ -96,7 +97,8 @@ class ApprovalViewSet(ApiViewSet):
         """POST /approvals/{id}/cancel"""
         body, if_match = read_body(ReasonBody, request), conditional.if_match(request._request)
         approval = permissions.find(Approval, read_id(pk, "approval"), self.actor)
-        permissions.insist_may_withdraw(self.actor, approval)
+        with remembering(approval, "cancel", actor=self.actor):
+            permissions.insist_may_withdraw(self.actor, approval)
         reason = body.get("reason") or ""
         return _one(transitions.cancel(approval, actor=self.actor, reason=reason, if_match=if_match))
 
@@ -117,7 +119,8 @@ class ApprovalViewSet(ApiViewSet):
     def _decide(self, request: Request, pk: str, decide: Callable[..., Approval]) -> Response:
         body, if_match = read_body(CommentsBody, request), conditional.if_match(request._request)
         approval = permissions.find(Approval, read_id(pk, "approval"), self.actor)
-        permissions.insist_may_decide(self.actor, approval)
+        with remembering(approval, decide.__name__, actor=self.actor):
+            permissions.insist_may_decide(self.actor, approval)
         return _one(decide(approval, actor=self.actor, comments=body.get("comments") or "", if_match=if_match))
 
     def _only_open_one(self, task_id: UUID) -> Approval:

@@ -27,6 +27,7 @@ from sessions_app.serializers.lease import (
 )
 from sessions_app.serializers.task import lease_out, task_out
 from sessions_app.transitions import lease
+from sessions_app.transitions.refusing import remembering
 from sessions_app.views.waiting import TRY_AGAIN
 from sessions_app.waiting import Claimable, waiters
 
@@ -70,7 +71,7 @@ class Holding(ApiViewSet):
         """POST /tasks/{id}/heartbeat"""
         body = read_body(HeartbeatBody, request)
         task = lease.heartbeat(
-            self._worked(pk), token=body["lease_token"], progress=body.get("progress"), actor=self.actor
+            self._worked(pk, "heartbeat"), token=body["lease_token"], progress=body.get("progress"), actor=self.actor
         )
         return Response({"lease": lease_out(task), "cancel_requested": task.cancel_requested})
 
@@ -79,7 +80,7 @@ class Holding(ApiViewSet):
         """POST /tasks/{id}/complete"""
         body, if_match = read_body(CompleteBody, request), conditional.if_match(request._request)
         task = lease.complete(
-            self._worked(pk),
+            self._worked(pk, "complete"),
             token=body["lease_token"],
             output=body.get("output"),
             actor=self.actor,
@@ -92,7 +93,7 @@ class Holding(ApiViewSet):
         """POST /tasks/{id}/fail"""
         body, if_match = read_body(FailBody, request), conditional.if_match(request._request)
         task = lease.fail(
-            self._worked(pk),
+            self._worked(pk, "fail"),
             token=body["lease_token"],
             error=body["error"],
             retryable=body.get("retryable", True),
@@ -105,11 +106,14 @@ class Holding(ApiViewSet):
     def release(self, request: Request, pk: str) -> Response:
         """POST /tasks/{id}/release"""
         body, if_match = read_body(ReleaseBody, request), conditional.if_match(request._request)
-        task = lease.release(self._worked(pk), token=body["lease_token"], actor=self.actor, if_match=if_match)
+        task = lease.release(
+            self._worked(pk, "release"), token=body["lease_token"], actor=self.actor, if_match=if_match
+        )
         return one(task_out(task))
 
-    def _worked(self, pk: str) -> Task:
+    def _worked(self, pk: str, attempted: str) -> Task:
         """A task that the caller may work on. Whether they hold it is judged under its lock."""
         task = permissions.find(Task, read_id(pk, "task"), self.actor)
-        permissions.insist_may_work(self.actor, task)
+        with remembering(task, attempted, actor=self.actor):
+            permissions.insist_may_work(self.actor, task)
         return task

@@ -25,6 +25,7 @@ from sessions_app.serializers.session import (
     sessions_out,
 )
 from sessions_app.transitions import session as transitions
+from sessions_app.transitions.refusing import remembering
 from sessions_app.views.session_docs import documented
 
 _FIELDS = ("metadata", "task_id")
@@ -84,7 +85,8 @@ class SessionViewSet(ApiViewSet):
         refuse_body(request)
         if_match = conditional.if_match(request._request)
         session = permissions.find(Session, read_id(pk), self.actor)
-        permissions.insist_may_delete(self.actor)
+        with remembering(session, "delete", actor=self.actor):
+            permissions.insist_may_delete(self.actor)
         transitions.delete(session, actor=self.actor, if_match=if_match)
         return Response(status=204)
 
@@ -98,7 +100,8 @@ class SessionViewSet(ApiViewSet):
     ) -> Response:
         if_match = conditional.if_match(request._request)
         session = permissions.find(Session, read_id(pk), self.actor)
-        permissions.insist_may_move(self.actor, session)
+        with remembering(session, "change", actor=self.actor):
+            permissions.insist_may_move(self.actor, session)
         self._task(fields.get("task_id"))
         amended = transitions.amend(
             session,

@@ -21,6 +21,7 @@ from sessions_app.models import Task
 from sessions_app.serializers.task import NeededReasonBody, NewTaskBody, ReasonBody, RouteBody, task_out, tasks_out
 from sessions_app.transitions import lease
 from sessions_app.transitions import task as transitions
+from sessions_app.transitions.refusing import remembering
 from sessions_app.transitions.task import Work
 from sessions_app.views import waiting
 from sessions_app.views.asking import question
@@ -80,7 +81,8 @@ class TaskViewSet(Holding):
         refuse_body(request)
         if_match = conditional.if_match(request._request)
         task = permissions.find(Task, read_id(pk, "task"), self.actor)
-        permissions.insist_may_delete(self.actor)
+        with remembering(task, "delete", actor=self.actor):
+            permissions.insist_may_delete(self.actor)
         transitions.delete(task, actor=self.actor, if_match=if_match)
         return Response(status=204)
 
@@ -89,7 +91,8 @@ class TaskViewSet(Holding):
         """POST /tasks/{id}/cancel"""
         body, if_match = read_body(ReasonBody, request), conditional.if_match(request._request)
         task = permissions.find(Task, read_id(pk, "task"), self.actor)
-        permissions.insist_may_cancel(self.actor, task)
+        with remembering(task, "cancel", actor=self.actor):
+            permissions.insist_may_cancel(self.actor, task)
         reason = body.get("reason") or ""
         return one(task_out(transitions.cancel(task, actor=self.actor, reason=reason, if_match=if_match)))
 
@@ -109,7 +112,8 @@ class TaskViewSet(Holding):
     def _steered(self, request: Request, pk: str, move: Callable[..., Task], reason: str) -> Task:
         if_match = conditional.if_match(request._request)
         task = permissions.find(Task, read_id(pk, "task"), self.actor)
-        permissions.insist_may_steer(self.actor)
+        with remembering(task, move.__name__.replace("_", "-"), actor=self.actor):
+            permissions.insist_may_steer(self.actor)
         return move(task, actor=self.actor, reason=reason, if_match=if_match)
 
     def _route(self, request: Request, asked: dict[str, Any], *, status: int) -> Response:

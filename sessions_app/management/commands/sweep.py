@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from audit_app.management.commands.audit_seal import seal
 from orchestrator.loops import every, interval
 from orchestrator.people.logins import end_expired
 from orchestrator.problems import ServiceUnavailable
@@ -49,14 +50,14 @@ def _end_logins() -> str:
     return f"{count} login{'' if count == 1 else 's'} ended."
 
 
-DUTIES: tuple[Callable[[], str], ...] = (_expire, _settle_approvals, _settle_tasks, _end_logins)
+DUTIES: tuple[Callable[[], str], ...] = (_expire, _settle_approvals, _settle_tasks, _end_logins, seal)
 """What there is to do, each ending with a sentence. A duty that fails does not keep the others from theirs."""
 
 
 class Command(BaseCommand):
     """Ends with 1 where a duty could not be done wholly."""
 
-    help = "Do all housekeeping: expire sessions and approvals, settle tasks whose time ran out, end logins."
+    help = "Do all housekeeping: expire sessions and approvals, settle tasks, end logins, seal the trail."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """How often."""
