@@ -14,6 +14,17 @@ _ON = {"1", "true", "yes", "on"}
 _MOST_DIGITS = 18
 _OFF = {"0", "false", "no", "off"}
 
+# libpq's own defaults wait for minutes, or for ever, for a server that is gone without a word. These notice it within
+# ten seconds, which is as long as a statement may run; on a unix socket they mean nothing. See docs/adr/0009.
+_PATIENCE = {
+    "connect_timeout": "3",
+    "keepalives": "1",
+    "keepalives_idle": "4",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+
 
 def text(name: str, default: str | None = None) -> str:
     """The variable as it stands, stripped. Without a default it must be set.
@@ -107,7 +118,10 @@ def secret(name: str, fallback: Path | None = None) -> str:
 
 
 def database(name: str, fallback: Path | None = None) -> dict[str, object]:
-    """A postgresql:// address as Django's DATABASES entry. Read like a secret, since it may hold a password."""
+    """A postgresql:// address as Django's DATABASES entry. Read like a secret, since it may hold a password.
+
+    What it says of patience is taken.
+    """
     address = secret(name, fallback)
     try:
         parts = conninfo_to_dict(address)
@@ -117,8 +131,8 @@ def database(name: str, fallback: Path | None = None) -> dict[str, object]:
         raise ImproperlyConfigured(f"{name} must be a postgresql:// address that names a database.")
     known = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
     entry: dict[str, object] = {key: str(parts.pop(part, None) or "") for key, part in known.items()}
-    # Without a limit of its own a connect to a host that is gone waits for minutes.
-    return {"ENGINE": "django.db.backends.postgresql", **entry, "OPTIONS": {"connect_timeout": "3", **parts}}
+    options = {**_PATIENCE, **parts}
+    return {"ENGINE": "django.db.backends.postgresql", **entry, "OPTIONS": options}
 
 
 def optional_secret(name: str) -> str:

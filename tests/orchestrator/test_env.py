@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -54,6 +55,16 @@ def secret() -> Any:
 
 def database() -> Any:
     return env.database(NAME)
+
+
+PATIENCE = {
+    "connect_timeout": "3",
+    "keepalives": "1",
+    "keepalives_idle": "4",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -196,12 +207,14 @@ def test_reads_a_database_address(monkeypatch: pytest.MonkeyPatch) -> None:
     assert entry["ENGINE"] == "django.db.backends.postgresql"
     assert (entry["HOST"], entry["PORT"], entry["NAME"], entry["USER"]) == ("db.example", "5433", "work", "user")
     assert entry["PASSWORD"] == f"{SECRET}!"
-    assert entry["OPTIONS"] == {"connect_timeout": "3", "sslmode": "require"}
+    assert entry["OPTIONS"] == {**PATIENCE, "sslmode": "require"}
 
 
 def test_reads_a_database_address_on_a_socket_and_its_own_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(NAME, "postgres:///work?host=/run/postgresql&connect_timeout=9")
-    assert (database()["HOST"], database()["OPTIONS"]) == ("/run/postgresql", {"connect_timeout": "9"})
+    own = {name: str(int(value) + 7) for name, value in PATIENCE.items()}
+    monkeypatch.setenv(NAME, f"postgres:///work?host=/run/postgresql&{urlencode(own)}")
+    assert database()["HOST"] == "/run/postgresql"
+    assert database()["OPTIONS"] == own
 
 
 @pytest.mark.parametrize(
