@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
-from psycopg import ProgrammingError
+from psycopg import IsolationLevel, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 _ON = {"1", "true", "yes", "on"}
@@ -120,7 +120,8 @@ def secret(name: str, fallback: Path | None = None) -> str:
 def database(name: str, fallback: Path | None = None) -> dict[str, object]:
     """A postgresql:// address as Django's DATABASES entry. Read like a secret, since it may hold a password.
 
-    What it says of patience is taken.
+    What it says of patience is taken. Each transaction says that it is READ COMMITTED, whatever the default: under a
+    snapshot of its own a claim would not see what a twin has committed meanwhile.
     """
     address = secret(name, fallback)
     try:
@@ -131,7 +132,7 @@ def database(name: str, fallback: Path | None = None) -> dict[str, object]:
         raise ImproperlyConfigured(f"{name} must be a postgresql:// address that names a database.")
     known = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
     entry: dict[str, object] = {key: str(parts.pop(part, None) or "") for key, part in known.items()}
-    options = {**_PATIENCE, **parts}
+    options = {**_PATIENCE, **parts, "isolation_level": IsolationLevel.READ_COMMITTED}
     return {"ENGINE": "django.db.backends.postgresql", **entry, "OPTIONS": options}
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from psycopg import IsolationLevel
 
 from orchestrator import env
 
@@ -207,14 +208,19 @@ def test_reads_a_database_address(monkeypatch: pytest.MonkeyPatch) -> None:
     assert entry["ENGINE"] == "django.db.backends.postgresql"
     assert (entry["HOST"], entry["PORT"], entry["NAME"], entry["USER"]) == ("db.example", "5433", "work", "user")
     assert entry["PASSWORD"] == f"{SECRET}!"
-    assert entry["OPTIONS"] == {**PATIENCE, "sslmode": "require"}
+    assert entry["OPTIONS"] == {**PATIENCE, "isolation_level": IsolationLevel.READ_COMMITTED, "sslmode": "require"}
 
 
 def test_reads_a_database_address_on_a_socket_and_its_own_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     own = {name: str(int(value) + 7) for name, value in PATIENCE.items()}
     monkeypatch.setenv(NAME, f"postgres:///work?host=/run/postgresql&{urlencode(own)}")
     assert database()["HOST"] == "/run/postgresql"
-    assert database()["OPTIONS"] == own
+    assert database()["OPTIONS"] == {**own, "isolation_level": IsolationLevel.READ_COMMITTED}
+
+
+def test_the_isolation_of_transactions_is_not_the_address_s_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAME, "postgresql:///work?isolation_level=serializable")
+    assert "must be a postgresql:// address" in refusal_of(database)
 
 
 @pytest.mark.parametrize(
