@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -95,12 +96,13 @@ def test_who_waits_for_a_database_that_is_gone_is_told_so(between: Proxy) -> Non
         # Whoever only waits while the database is at work is left alone, though the wire is silent for longer.
         cursor.execute("SELECT pg_sleep(3)")
     assert time.monotonic() - began > 3
-    vanishing = aside(lambda: (time.sleep(1.5), between.vanish()))
+    vanishing = Timer(1.5, between.vanish)
+    vanishing.start()
     began = time.monotonic()
     with pytest.raises(ServiceUnavailable):
         boundary.write(wait)
     assert time.monotonic() - began < 1.5 + QUICK_SECONDS + NOISE_SECONDS
-    vanishing.result(1)
+    vanishing.join()
 
 
 def test_the_service_s_own_patience_is_that_of_its_sockets(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
