@@ -4,11 +4,13 @@ import json
 import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import IsolationLevel, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+from redis import ConnectionPool
+from redis.exceptions import RedisError
 
 _ON = {"1", "true", "yes", "on"}
 _MOST_DIGITS = 18
@@ -140,6 +142,29 @@ def optional_secret(name: str) -> str:
     """A secret, or "" where it is not set."""
     given = os.environ.get(name, "").strip() or os.environ.get(f"{name}_FILE", "").strip()
     return secret(name) if given else ""
+
+
+def redis_url(name: str) -> str:
+    """A redis://, rediss:// or unix:// address, or "" where it is not set. Read like a secret.
+
+    It may say which database and how TLS is done (`db`, `ssl_…`), and not how long anybody waits.
+    """
+    value = optional_secret(name)
+    try:
+        chosen = parse_qs(urlsplit(value).query)
+        sound = all(option == "db" or option.startswith("ssl_") for option in chosen)
+        if value:
+            # Made, and not connected: whatever it would choke on, it does here.
+            pool = ConnectionPool.from_url(value)
+            pool.make_connection()
+            sound = sound and bool(pool.connection_kwargs.get("host") or pool.connection_kwargs.get("path"))
+    except (ValueError, TypeError, RedisError):
+        sound = False
+    if not sound:
+        raise ImproperlyConfigured(
+            f"{name} must be a redis://, rediss:// or unix:// address, without options of its own."
+        )
+    return value
 
 
 def rate(name: str, default: str) -> tuple[int, int] | None:

@@ -109,7 +109,7 @@ IDEMPOTENCY_TTL_SECONDS = env.seconds("IDEMPOTENCY_TTL_SECONDS", 86_400)
 IDEMPOTENCY_EPOCH = env.whole("IDEMPOTENCY_EPOCH", 1, 1, 2**31)
 """Part of every cached answer's name: raise it when a database is restored to an older point."""
 
-REDIS_URL = env.optional_secret("REDIS_URL")
+REDIS_URL = env.redis_url("REDIS_URL")
 """Where answers are cached and rates counted. Without it the guarantees are the same."""
 CACHES: dict[str, dict[str, object]] = {
     # Django's own cache unpickles what it reads: in Redis, whoever writes there would run code here.

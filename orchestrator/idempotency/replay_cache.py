@@ -67,8 +67,14 @@ class ReplayCache:
 
     def _write(self) -> None:
         while True:
-            self._waiting.get()()
-            self._waiting.task_done()
+            keep = self._waiting.get()
+            try:
+                keep()
+            except Exception:
+                # The one that could not be kept must not be the last.
+                log.exception("an answer could not be cached")
+            finally:
+                self._waiting.task_done()
 
 
 def _name(key: Key) -> str:

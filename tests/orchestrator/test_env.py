@@ -181,6 +181,43 @@ def test_reads_a_secret_from_the_fallback_only_where_nothing_is_set(
     assert env.secret(NAME, fallback) == "from the variable"
 
 
+def redis_url() -> Any:
+    return env.redis_url(NAME)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("redis://localhost", "redis://cache:6380/2", "rediss://cache/0", "redis://[::1]:6379"),
+        *(f"redis://:{SECRET}@cache:6379/0", f"rediss://me:{SECRET}@cache?ssl_cert_reqs=none&db=3"),
+        *("unix:///run/redis.sock", "unix:///run/redis.sock?db=1"),
+    ],
+)
+def test_reads_an_address_of_redis(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(NAME, value)
+    assert redis_url() == value
+
+
+def test_there_need_be_no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert redis_url() == ""
+    monkeypatch.setenv(NAME, "  ")
+    assert redis_url() == ""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("localhost", "localhost:6379", "http://cache", "redis://", "redis:///0", "unix://", "redis://cache:port"),
+        *("redis://cache:99999", "redis://[::1", "redis://cache?nonsense=1", "redis://cache?ssl_nonsense=1"),
+        *("redis://cache?socket_timeout=5", "redis://cache?decode_responses=1", f"redis://:{SECRET}@cache?db=one"),
+        f"cache:{SECRET}",
+    ],
+)
+def test_refuses_an_address_of_redis_that_could_not_be_asked(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(NAME, value)
+    assert "must be a redis://, rediss:// or unix:// address" in refusal_of(redis_url)
+
+
 def test_refuses_a_secret_that_is_set_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SECRET)
     monkeypatch.setenv(NAME, SECRET)

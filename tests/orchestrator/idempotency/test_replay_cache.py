@@ -126,6 +126,14 @@ def test_more_than_can_wait_is_let_go(agent: Api, redis_server: Valkey) -> None:
     assert_replay(agent.post("/sessions", NEW, idempotency_key=KEY), first)
 
 
+def test_one_that_cannot_be_kept_is_not_the_last(agent: Api, redis_server: Valkey) -> None:
+    opening(agent, "to start")
+    cache()._waiting.put(lambda: 1 / 0)
+    first = opening(agent)
+    assert redis_server.client.exists(NAME) == 1
+    assert_replay(opening(agent), first)
+
+
 def test_what_is_committed_is_answered_though_it_cannot_be_cached(
     agent: Api, redis_server: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
