@@ -102,11 +102,11 @@ def _read(kept: bytes) -> tuple[bytes, Answer] | None:
 
 
 def _is_ours(answer: Answer) -> bool:
-    """Whether it could have been given: only what is not the service's fault is remembered."""
+    """Whether it could have been kept: only what succeeded, and refusals by state, are remembered."""
     status: object = answer.status
     return (
         type(status) is int
-        and 200 <= status < 500
+        and (200 <= status < 300 or status == 409)
         and isinstance(answer.headers, dict)
         and all(
             name in KEPT_HEADERS and isinstance(value, str) and value.isprintable()

@@ -315,6 +315,7 @@ POISON: dict[str, bytes] = {
     **spoiled("fp", None, 7, [], "", "zz", "ab", key_for().fp.hex() * 2),
     **spoiled("status", None, "201", "x", [], {}, True, 201.5, float("inf"), 1e308),
     **spoiled("status", -1, 0, 99, 100, 199, 500, 503, 600, 10**30),
+    **spoiled("status", 300, 304, 400, 401, 403, 404, 405, 412, 413, 415, 422, 429),
     **spoiled("body", None, 7, [], "e30", "not base64", "é", "e30=\n"),
     **spoiled("headers", None, 7, "Location", [["Location", "/"]], {"Location": None}, {"Location": 7}),
     **spoiled("headers", {"Location": {"a": 1}}, {"Location": "/\r\nSet-Cookie: a=b"}, {"Location": "/\x00"}),
