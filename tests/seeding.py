@@ -112,6 +112,23 @@ def company(owner: psycopg.Connection[Any], count: int) -> None:
     _settle(owner)
 
 
+_ANSWERS = """
+INSERT INTO idempotency_records (k, fp, status, headers, body, request_id, created_at, expires_at)
+SELECT sha256(('k' || n)::bytea), sha256(('fp' || n)::bytea), 201,
+  '{"Content-Type": "application/json", "Location": "/sessions/00000000-0000-7000-8000-000000000000",
+    "ETag": "\\"1\\""}',
+  convert_to(rpad('{"session_id": "' || n, 420, ' '), 'UTF8'), md5(n::text),
+  now() - (%(count)s - n) * interval '1 day' / %(count)s, now() + n * interval '1 day' / %(count)s
+FROM generate_series(1, %(count)s) n
+"""
+
+
+def answers(owner: psycopg.Connection[Any], count: int) -> None:
+    """`count` remembered answers, as a day of opening sessions leaves them; none is past its time yet."""
+    owner.execute(_ANSWERS, {"count": count})
+    owner.execute("VACUUM (ANALYZE) idempotency_records")
+
+
 def overdue(owner: psycopg.Connection[Any], count: int) -> None:
     """`count` open sessions whose time has passed."""
     now = datetime.now().astimezone()
