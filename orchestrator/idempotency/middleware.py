@@ -64,8 +64,14 @@ class Idempotency(Middleware):
             return self.get_response(request)
         try:
             key = key_of(request, call.caller, _read(raw), call.json)
-            call.key_hash = key.k.hex()
-            return self._answer(call, key) if settings.IDEMPOTENCY_ENABLED else self.get_response(request)
+        except InvalidRequest as problem:
+            # Switched off, a key means nothing, not even a malformed one.
+            return response(problem, request) if settings.IDEMPOTENCY_ENABLED else self.get_response(request)
+        call.key_hash = key.k.hex()
+        if not settings.IDEMPOTENCY_ENABLED:
+            return self.get_response(request)
+        try:
+            return self._answer(call, key)
         except Problem as problem:
             if isinstance(problem, ServiceUnavailable):
                 log.warning("service unavailable", extra={"request": request}, exc_info=problem)

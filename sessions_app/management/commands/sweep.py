@@ -54,7 +54,7 @@ DUTIES: tuple[Callable[[], str], ...] = (_expire, _settle_tasks, _end_logins, _p
 class Command(BaseCommand):
     """Ends with 1 where a duty could not be done wholly."""
 
-    help = "Do all housekeeping: expire sessions, settle tasks whose time ran out, end logins, purge remembered answers."
+    help = "Do all housekeeping: expire sessions, settle tasks, end logins, purge remembered answers."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """How often."""
