@@ -19,7 +19,7 @@ from django.core.management import call_command
 from orchestrator.local_database import HERE
 
 SECONDS = 5
-"""How long after one round comes the next, and how long after one start, at the least, comes another."""
+"""How long after one round comes the next, and how long after one start, and the very start, at the least, another."""
 _NAP_SECONDS = 0.25
 _PATIENCE_SECONDS = 3
 
@@ -29,7 +29,8 @@ class Sweeper:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._started_at = 0.0
+        # Not at once: it would start beside the workers, for whom somebody waits.
+        self._started_at = time.monotonic()
         self._owner = os.getpid()
 
     @classmethod

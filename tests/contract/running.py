@@ -59,7 +59,7 @@ class Running:
         """The token that it printed."""
         return str(re.findall(r"^export TOKEN=(\S+)$", self.printed, re.MULTILINE)[0])
 
-    def wait_until_it_answers(self, seconds: float = 20) -> None:
+    def wait_until_it_answers(self, seconds: float = 60) -> None:
         """Raises AssertionError with what it printed."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
