@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from orchestrator import boundary
@@ -202,6 +203,19 @@ def test_a_claim_walks_over_nothing_that_waits_further_back_or_for_its_time(subt
             assert plan.read <= LOOKED_AT * roles + queue.NEAR
             assert plan.buffers <= 2 * LOOKED_AT * roles
             assert index in plan.indexes
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("types", [None, ["approval"]])
+@pytest.mark.parametrize("roles", [(SCHEDULED,), (BEGUN,), ("research",), ROLES])
+def test_a_claim_gets_what_comes_first_of_all_that_waits(roles: tuple[str, ...], types: list[str] | None) -> None:
+    begun = Q(not_before__isnull=True) | Q(not_before__lte=Now())
+    open_still = Q(deadline__isnull=True) | Q(deadline__gt=Now())
+    waiting = Task.objects.filter(begun, open_still, status="pending", tenant=mere_rows.TENANT, to_role__in=roles)
+    if types is not None:
+        waiting = waiting.filter(task_type__in=types)
+    claimed = queue.claimable(work.actor("w", agent_roles=frozenset(ROLES)), roles, types, 10)
+    assert [task.pk for task in claimed] == [task.pk for task in waiting.order_by("-priority", "created_at", "id")[:10]]
 
 
 @pytest.mark.django_db
