@@ -1,4 +1,7 @@
-"""make bench: a PostgreSQL of its own from the wheel, as it is by default, two databases in it, and the measuring."""
+"""make bench: a PostgreSQL of its own from the wheel, as it is by default, two databases in it, and the measuring.
+
+`python -m benchmarks.bench tasks` measures that part alone.
+"""
 
 import os
 import subprocess
@@ -32,7 +35,7 @@ def main() -> int:
                 "DATABASE_OWNER_URL": owner,
             }
             return subprocess.run(
-                [sys.executable, "-m", "benchmarks.measured"], cwd=HERE, env=env, check=False
+                [sys.executable, "-m", "benchmarks.measured", *sys.argv[1:]], cwd=HERE, env=env, check=False
             ).returncode
 
 
