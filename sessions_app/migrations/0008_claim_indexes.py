@@ -12,7 +12,7 @@ ORDER = ["tenant", "to_role", "-priority", "created_at", "id"]
 class Migration(migrations.Migration):
     """Three indexes for claims instead of one."""
 
-    dependencies: ClassVar = [("sessions_app", "0006_task_guards")]
+    dependencies: ClassVar = [("sessions_app", "0007_task_guards")]
     operations: ClassVar = [
         migrations.RemoveIndex(model_name="task", name="tasks_claim"),
         migrations.AddIndex(
