@@ -14,6 +14,7 @@ from orchestrator.redis import redis
 LINKS = {
     "sessions": "/sessions",
     "tasks": "/tasks",
+    "approvals": "/approvals",
     "status": "/status",
     "health": "/health",
     "problems": "/problems",

@@ -51,6 +51,7 @@ _INFO: Schema = {
 _TAGS = {
     "sessions": "Agents' pieces of work.",
     "tasks": "Work that one role routes to another.",
+    "approvals": "What people are asked to agree to.",
     "service": "How the service is. For anybody.",
 }
 

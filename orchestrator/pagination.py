@@ -1,6 +1,6 @@
 """Pages: by number with a total, or by cursor at the same cost anywhere."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -56,12 +56,13 @@ def _number(query: Mapping[str, str], name: str, default: int) -> int:
 
 
 def page(
-    rows: models.QuerySet[Row], ask: Wanted, *, name: str, scope: str, shape: Callable[[Row], Any]
+    rows: models.QuerySet[Row], ask: Wanted, *, name: str, scope: str, shapes: Callable[[Sequence[Row]], Sequence[Any]]
 ) -> dict[str, Any]:
     """One page, newest first, as the contract has it under `name`.
 
-    `scope` is what a cursor is bound to (tenant and filters): used with another it is refused. By number it takes two
-    queries, by cursor one. Raises InvalidRequest for a cursor that is not ours or not for this list.
+    `shapes` makes what goes out of the rows that are shown. `scope` is what a cursor is bound to (tenant and filters):
+    used with another it is refused. By number it takes two queries, by cursor one. Raises InvalidRequest for a cursor
+    that is not ours or not for this list.
     """
     ordered = rows.order_by("-created_at", "-id")
     if ask.number is None:
@@ -75,7 +76,7 @@ def page(
         told = {"total": total, "page": ask.number, "page_size": ask.size}
     shown = found[: ask.size]
     following = _cursor(shown[-1], scope) if len(found) > ask.size else None
-    return {name: [shape(row) for row in shown], **told, "next_cursor": following}
+    return {name: shapes(shown), **told, "next_cursor": following}
 
 
 def _after(rows: models.QuerySet[Row], ask: Wanted, scope: str) -> models.QuerySet[Row]:

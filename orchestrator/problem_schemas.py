@@ -17,7 +17,14 @@ from orchestrator.problems import (
     ServiceUnavailable,
     TooManyRequests,
 )
-from orchestrator.work_problems import AlreadyRetried, IllegalTransition, SessionExpired, StillReferenced
+from orchestrator.work_problems import (
+    AlreadyRetried,
+    ApprovalExpired,
+    IllegalTransition,
+    SessionExpired,
+    SeveralPendingApprovals,
+    StillReferenced,
+)
 
 _TEXT: Schema = {"type": "string"}
 _STATES: Schema = {"type": "array", "items": _TEXT}
@@ -34,6 +41,10 @@ MEMBERS: Mapping[type[Problem], Schema] = {
     IllegalTransition: _MOVE,
     SessionExpired: _MOVE,
     StillReferenced: {"by": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}}},
+    SeveralPendingApprovals: {
+        "approval_ids": {"type": "array", "items": {"type": "string", "format": "uuid"}, "minItems": 2}
+    },
+    ApprovalExpired: _MOVE,
     AlreadyRetried: {"retry_id": {"type": "string", "format": "uuid"}},
     PreconditionFailed: {"current_version": {"type": "integer", "minimum": 1}},
     BodyTooLarge: {"limit": {"type": "integer", "minimum": 1}},
@@ -51,6 +62,13 @@ SAMPLES: tuple[Problem, ...] = (
         members={"from": "active", "to": "completed", "allowed": ["expired"]},
     ),
     StillReferenced({"sessions": 2}),
+    SeveralPendingApprovals(
+        ["01a2071a-738b-748c-830f-c9446d69c2bb", "01a2071b-0c5e-7d3a-9c1b-5a9e3f7d2c11"],
+    ),
+    ApprovalExpired(
+        "Its time passed at 2026-01-31T09:00:00.000000Z.",
+        members={"from": "pending", "to": "approved", "allowed": ["expired"]},
+    ),
     AlreadyRetried("01a2071a-738b-748c-830f-c9446d69c2bb"),
     PreconditionFailed(current_version=2),
     BodyTooLarge(limit=1024 * 1024),

@@ -91,6 +91,17 @@ class Forbidden(Problem):
     title = "You may not do that"
 
 
+class SeparationOfDuties(Problem):
+    """Nobody decides what they asked for themselves, what an agent asks on their behalf, or a task that they hold.
+
+    Agents and service accounts decide nothing at all. The attempt is recorded; somebody else has to decide.
+    """
+
+    status = 403
+    slug = "separation-of-duties"
+    title = "Somebody else has to decide that"
+
+
 class NotFound(Problem):
     """It does not exist, or it is not yours to see: the two look the same on purpose."""
 

@@ -55,6 +55,63 @@ class DeadlineExceeded(Problem):
     title = "The task is past its deadline"
 
 
+class ApprovalExpired(Problem):
+    """The approval is past `expires_at`. It can never be approved any more, whether or not the sweep has come by.
+
+    Ask anew, if it is still wanted.
+    """
+
+    status = 409
+    slug = "approval-expired"
+    title = "The approval is past its time"
+
+
+class AlreadyDecided(Problem):
+    """You have said yes to this approval before; it waits for others. Nobody counts twice."""
+
+    status = 409
+    slug = "already-decided"
+    title = "You have decided that already"
+
+
+class NoPendingApproval(Problem):
+    """The task has no open approval for a role of yours."""
+
+    status = 409
+    slug = "no-pending-approval"
+    title = "No approval of the task awaits you"
+
+
+class SeveralPendingApprovals(Problem):
+    """The task has several open approvals that you may decide: `approval_ids`. Decide each by its own id."""
+
+    status = 409
+    slug = "several-pending-approvals"
+    title = "Several approvals of the task await you"
+
+    def __init__(self, approval_ids: Sequence[str]) -> None:
+        super().__init__(f"Say which: {', '.join(approval_ids)}.", members={"approval_ids": list(approval_ids)})
+
+
+class ActionMismatch(Problem):
+    """The action is not the one that was approved: their digests differ. Or the approval was for none.
+
+    The digest is the SHA-256 of the action as canonical JSON (RFC 8785). Ask for approval of what you mean to do.
+    """
+
+    status = 409
+    slug = "action-mismatch"
+    title = "That is not what was approved"
+
+
+class AlreadyConsumed(Problem):
+    """The approved action was consumed before: what people agreed to is done once."""
+
+    status = 409
+    slug = "already-consumed"
+    title = "The approval has been consumed already"
+
+
 class StillReferenced(Problem):
     """Something points to the task: a session, or the task that retries it. `by` counts each kind.
 

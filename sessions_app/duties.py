@@ -5,10 +5,10 @@ from django.db.models.functions import Now
 
 from orchestrator.actors import Actor
 from sessions_app import permissions
-from sessions_app.models import Session, Task
+from sessions_app.models import Approval, Session, Task
 from sessions_app.models.session import SessionStatus
 from sessions_app.sweeping import Duty
-from sessions_app.transitions import lapse
+from sessions_app.transitions import approval_expiry, lapse
 from sessions_app.transitions import session as sessions
 
 
@@ -40,6 +40,12 @@ REQUEUE_LAPSED = Duty(
     "requeue_lapsed_tasks",
     lambda actor: permissions.visible(Task, actor).filter(lapse.REPEATABLE).order_by("lease_expires_at"),
     lambda rows, by: lapse.requeue_lapsed(rows, actor=by),
+)
+
+EXPIRE_APPROVALS = Duty(
+    "expire_approvals",
+    lambda actor: permissions.visible(Approval, actor).filter(approval_expiry.OVERDUE).order_by("expires_at"),
+    lambda rows, by: approval_expiry.expire_many(rows, actor=by),
 )
 
 TASK_DUTIES: tuple[tuple[Duty, str], ...] = (

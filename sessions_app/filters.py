@@ -8,6 +8,7 @@ from django.db.models import Q, TextChoices
 from orchestrator import ids, parsing
 from orchestrator.problems import InvalidJson, InvalidRequest
 from sessions_app import moments
+from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.session import SessionStatus
 from sessions_app.models.task import TaskStatus
 
@@ -90,6 +91,15 @@ TASK_FILTERS: Mapping[str, Callable[[str], Q]] = {
     "from_role": equal("from_role"),
     "task_type": equal("task_type"),
     "trace_id": equal("trace_id"),
+    "created_by": identity,
+    "created_after": moment("gte"),
+    "created_before": moment("lt"),
+}
+
+APPROVAL_FILTERS: Mapping[str, Callable[[str], Q]] = {
+    "status": statuses(ApprovalStatus),
+    "approver_role": equal("approver_role"),
+    "task_id": uuid("task_id", "task"),
     "created_by": identity,
     "created_after": moment("gte"),
     "created_before": moment("lt"),

@@ -10,24 +10,39 @@ from django.db.models.expressions import RawSQL
 
 from orchestrator.actors import Actor, Kind, Role
 from orchestrator.problems import Forbidden, NotFound
-from sessions_app.models import Attempt, Recorded, Session, Task
+from sessions_app.models import Approval, Attempt, Decision, Recorded, Session, Task
 from sessions_app.models.clock import ClockTimestamp
 
 Row = TypeVar("Row", bound=Recorded)
 Scope = tuple[str, list[object]]
 
+_ROLES: Callable[[Actor], list[object]] = lambda actor: [sorted(actor.agent_roles)]  # noqa: E731  a value of the table
+_SELF: Callable[[Actor], list[object]] = lambda actor: [actor.identity.issuer, actor.identity.subject]  # noqa: E731
+
 # What a role sees of each model beside what is its own, as SQL on the row and the values it takes. An auditor and an
 # operator see all of their tenant, and nobody but a job of ours sees past it: `_scope` says so once for every model.
 _SEEN: dict[type[Recorded], dict[Role, tuple[str, Callable[[Actor], list[object]]]]] = {
     Session: {
-        Role.AGENT: ("role = ANY(%s)", lambda actor: [sorted(actor.agent_roles)]),
-        Role.APPROVER: ("role = ANY(%s)", lambda actor: [sorted(actor.agent_roles)]),
+        Role.AGENT: ("sessions.role = ANY(%s)", _ROLES),
+        Role.APPROVER: ("sessions.role = ANY(%s)", _ROLES),
     },
     Task: {
-        Role.AGENT: ("to_role = ANY(%s)", lambda actor: [sorted(actor.agent_roles)]),
+        Role.AGENT: ("tasks.to_role = ANY(%s)", _ROLES),
+        # What they are, or were, asked about.
+        Role.APPROVER: (
+            "EXISTS (SELECT FROM approvals a WHERE a.task_id = tasks.id AND a.approver_role = ANY(%s))",
+            _ROLES,
+        ),
+    },
+    Approval: {
+        # Whoever holds a task sees what was agreed about it.
+        Role.AGENT: (
+            "(SELECT (t.lease_issuer, t.lease_subject) = (%s, %s) FROM tasks t WHERE t.id = approvals.task_id)",
+            _SELF,
+        ),
+        Role.APPROVER: ("approvals.approver_role = ANY(%s)", _ROLES),
     },
 }
-_OWN = "(created_by_issuer = %s AND created_by_subject = %s)"
 
 
 def visible(model: type[Row], actor: Actor) -> models.QuerySet[Row]:
@@ -61,6 +76,14 @@ def attempts_of(task: Task) -> models.QuerySet[Attempt]:
     return Attempt.objects.filter(task=task)
 
 
+def decisions_on(approvals: Collection[Approval]) -> dict[UUID, list[Decision]]:
+    """What was said of each approval, in the order in which it was; one query. Whoever sees the approval sees them."""
+    said: dict[UUID, list[Decision]] = {approval.pk: [] for approval in approvals}
+    for decision in Decision.objects.filter(approval_id__in=said).order_by("decided_at", "id") if said else ():
+        said[decision.approval_id].append(decision)
+    return said
+
+
 @cache
 def _one(model: type[Recorded]) -> str:
     return f'SELECT *, clock_timestamp() AS now FROM "{model._meta.db_table}" WHERE id = %s'
@@ -71,17 +94,18 @@ def _scope(model: type[Recorded], actor: Actor) -> Scope:
     if actor.kind is Kind.JOB:
         return "TRUE", []
     if actor.has(Role.AUDITOR, Role.OPERATOR):
-        return "tenant = %s", [actor.tenant]
+        return f"{model._meta.db_table}.tenant = %s", [actor.tenant]
+    table = model._meta.db_table
     rules: list[str] = []
     params: list[object] = [actor.tenant]
     if actor.has(Role.AGENT):
-        rules.append(_OWN)
-        params += [actor.identity.issuer, actor.identity.subject]
+        rules.append(f"({table}.created_by_issuer = %s AND {table}.created_by_subject = %s)")
+        params += _SELF(actor)
     for role, (sql, values) in _SEEN.get(model, {}).items():
         if actor.has(role):
             rules.append(sql)
             params += values(actor)
-    return f"(tenant = %s AND ({' OR '.join(rules) or 'FALSE'}))", params
+    return f"({table}.tenant = %s AND ({' OR '.join(rules) or 'FALSE'}))", params
 
 
 def insist_may_open(actor: Actor, role: str) -> None:
@@ -124,6 +148,36 @@ def insist_may_cancel(actor: Actor, task: Task) -> None:
 def insist_may_steer(actor: Actor) -> None:
     """Operators retry tasks and take them from their holders. Raises Forbidden."""
     _insist(actor.has(Role.OPERATOR), "Only an operator may do that.")
+
+
+def insist_may_request(actor: Actor) -> None:
+    """Agents and operators ask, about tasks that they see. Raises Forbidden."""
+    _insist(actor.has(Role.AGENT, Role.OPERATOR), "Only agents and operators may ask for an approval.")
+
+
+def insist_may_withdraw(actor: Actor, approval: Approval) -> None:
+    """Agents call off what they asked, operators all. Raises Forbidden."""
+    may = actor.has(Role.OPERATOR) or (actor.has(Role.AGENT) and approval.is_of(actor))
+    _insist(may, "You may see this approval but not cancel it.")
+
+
+def may_decide(actor: Actor) -> bool:
+    """Whether this actor decides anything at all: people do, as approvers. An operator has no way round."""
+    return actor.kind is Kind.PERSON and actor.has(Role.APPROVER)
+
+
+def insist_is_approver(actor: Actor) -> None:
+    """Whether there can be anything for them to decide. Raises Forbidden."""
+    _insist(actor.has(Role.APPROVER), "Only an approver may decide an approval.")
+
+
+def insist_may_decide(actor: Actor, approval: Approval) -> None:
+    """Approvers decide what is asked of their roles; what else keeps them from it the transition knows.
+
+    Raises Forbidden.
+    """
+    may = actor.has(Role.APPROVER) and approval.approver_role in actor.agent_roles
+    _insist(may, "Only an approver of its role may decide an approval.")
 
 
 def _is_of_role(actor: Actor, role: str) -> bool:

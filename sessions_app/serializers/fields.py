@@ -121,3 +121,14 @@ class Moment(serializers.DateTimeField):
         if at is None:
             self.fail("unreadable")
         return at
+
+
+class OneOrMore(serializers.ListField):
+    """One of something, or a list of up to ten."""
+
+    def __init__(self, child: serializers.Serializer[Any], **kwargs: Any) -> None:
+        super().__init__(child=child, min_length=1, max_length=10, **kwargs)
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        """Always a list."""
+        return list(super().to_internal_value(data if isinstance(data, list) else [data]))

@@ -1,5 +1,6 @@
 """A session, coming in and going out."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -108,3 +109,8 @@ def session_out(session: Session) -> dict[str, Any]:
         "reason": session.reason,
         "allowed_transitions": list(session.allowed_transitions()),
     }
+
+
+def sessions_out(sessions: Sequence[Session]) -> list[dict[str, Any]]:
+    """Many of them."""
+    return [session_out(session) for session in sessions]

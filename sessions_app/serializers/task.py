@@ -1,5 +1,6 @@
 """A task, coming in and going out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_serializer
@@ -10,7 +11,8 @@ from orchestrator.pagination import LARGEST, SMALLEST
 from sessions_app.models import Attempt, Task
 from sessions_app.models.attempt import AttemptOutcome
 from sessions_app.models.task import DEFAULT_ATTEMPTS, DEFAULT_PRIORITY, HIGHEST_PRIORITY, MOST_ATTEMPTS, TaskStatus
-from sessions_app.serializers.fields import MAX_TEXT, Document, Moment, Name, Text, Whole
+from sessions_app.serializers.approval import QuestionBody
+from sessions_app.serializers.fields import MAX_TEXT, Document, Moment, Name, OneOrMore, Text, Whole
 
 # For the API's document.
 _DOCUMENT = "At most 64 KiB as compact UTF-8."
@@ -47,6 +49,12 @@ class NewTaskBody(_Described):
         min_value=1,
         max_value=MOST_ATTEMPTS,
         help_text=f"How often it may be tried; {DEFAULT_ATTEMPTS} unless given.",
+    )
+    requires_approval = OneOrMore(
+        QuestionBody(),
+        required=False,
+        allow_null=True,
+        help_text="Who has to agree first: one question, or a list of up to ten.",
     )
 
 
@@ -201,3 +209,8 @@ def attempt_out(attempt: Attempt) -> dict[str, Any]:
         "outcome": attempt.outcome,
         "error": attempt.error,
     }
+
+
+def tasks_out(tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    """Many of them."""
+    return [task_out(task) for task in tasks]

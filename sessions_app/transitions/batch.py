@@ -1,8 +1,10 @@
 """How many rows change at once: one locking read, one UPDATE, one COPY of events."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, TypeVar
+from uuid import UUID
 
 from django.db import connection, models
 from django_fsm import TransitionNotAllowed
@@ -13,19 +15,30 @@ from orchestrator.actors import Actor
 from sessions_app.models import Recorded
 from sessions_app.models.clock import ClockTimestamp
 from sessions_app.transitions.change import illegal, insist_on_boundary
-from sessions_app.transitions.recording import ADVANCED, advance, is_told, moved, snapshot
+from sessions_app.transitions.recording import ADVANCED, advance, end, is_told, moved, snapshot
 
 Row = TypeVar("Row", bound=Recorded)
 
 
+def of_its_own(row: Recorded) -> UUID | None:
+    """The cause of a move that no other brought about."""
+    return None
+
+
 @contextmanager
 def change_many(
-    rows: models.QuerySet[Row], action: Action, *, actor: Actor, reason: str = ""
+    rows: models.QuerySet[Row],
+    action: Action,
+    *,
+    actor: Actor,
+    reason: str = "",
+    cause: Callable[[Row], UUID | None] = of_its_own,
 ) -> Iterator[Sequence[Row]]:
     """Lock the rows of a query, let the block move them, save and record those that moved. In a write boundary only.
 
     Rows that somebody else holds are skipped (`SKIP LOCKED`): two sweeps at once share the work instead of waiting for
-    each other, and PostgreSQL judges the query's condition again under the lock.
+    each other, and PostgreSQL judges the query's condition again under the lock. `cause` says which event brought about
+    the move of a row.
 
     Raises IllegalTransition where django-fsm refuses a move.
     """
@@ -40,11 +53,22 @@ def change_many(
     links, told, columns = [], [], set[str]()
     for row, was in zip(batch, before, strict=True):
         if is_told(row, names := moved(was, row)):
-            links.append(advance(row, action, was, names, actor=actor, reason=reason, cause=None))
+            links.append(advance(row, action, was, names, actor=actor, reason=reason, cause=cause(row)))
             told.append(row)
             columns.update(names, ADVANCED)
     if told:
         _update(told, sorted(columns))
+        trail.record_many(links)
+
+
+def gone(rows: Sequence[Recorded], action: Action, *, at: datetime, actor: Actor, cause: UUID | None) -> None:
+    """Record the end of locked rows that went along with the one they belonged to. In a write boundary only."""
+    insist_on_boundary()
+    links = []
+    for row in rows:
+        row.now = at
+        links.append(end(row, action, actor=actor, reason="", cause=cause))
+    if links:
         trail.record_many(links)
 
 

@@ -19,6 +19,7 @@ from sessions_app.models.task import OPEN, TaskStatus
 from sessions_app.transitions import attempts
 from sessions_app.transitions.backoff import requeue_after_a_pause
 from sessions_app.transitions.batch import change_many
+from sessions_app.transitions.ending import close_approvals
 
 LAPSED = Q(status=TaskStatus.ACTIVE, lease_expires_at__lte=Now())
 OVERDUE = Q(status__in=OPEN, deadline__isnull=False, deadline__lte=Now())
@@ -80,4 +81,5 @@ def _move(rows: QuerySet[Task], ending: Ending, move: Callable[[Task], None], *,
         for task in batch:
             move(task)
     attempts.end_many(held, ending.outcome)
+    close_approvals([task for task in batch if task.is_terminal], actor=actor)
     return len(batch)

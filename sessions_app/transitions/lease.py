@@ -25,6 +25,7 @@ from sessions_app.transitions import attempts
 from sessions_app.transitions.backoff import requeue_after_a_pause
 from sessions_app.transitions.batch import change_many
 from sessions_app.transitions.change import changed, insist_on_version, lock
+from sessions_app.transitions.ending import close_approvals
 from sessions_app.transitions.refusing import remembered
 
 _TOKEN_BYTES = 32
@@ -87,6 +88,7 @@ def complete(
         done.complete()
         done.output = None if output is None else dict(output)
     attempts.end(held, AttemptOutcome.COMPLETED, at=fresh.now, ended_by=call)
+    close_approvals([fresh], actor=actor)
     return fresh
 
 
@@ -126,6 +128,7 @@ def fail(
             failed.fail()
             failed.error = told
     attempts.end(held, AttemptOutcome.FAILED, at=fresh.now, error=told, ended_by=call)
+    close_approvals([fresh] if fresh.is_terminal else [], actor=actor)
     return fresh
 
 
@@ -171,6 +174,7 @@ def _hand_back(
         else:
             given.requeue()
     attempts.end(held, outcome, at=fresh.now, ended_by=ended_by)
+    close_approvals([fresh] if fresh.is_terminal else [], actor=actor)
     return fresh
 
 

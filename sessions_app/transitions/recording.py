@@ -130,4 +130,6 @@ def _told(row: Recorded, columns: Iterable[str]) -> dict[str, Any]:
 def _json(value: Any) -> Any:
     if hasattr(value, "astimezone"):
         return trail.instant(value)
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
     return str(value) if isinstance(value, UUID) else value

@@ -11,7 +11,7 @@ from sessions_app.transitions.clock import database_now
 
 Kind = TypeVar("Kind", bound=Problem)
 
-_WORDS = {"task": Action.TASK_REFUSED}
+_WORDS = {"task": Action.TASK_REFUSED, "approval": Action.APPROVAL_REFUSED}
 
 
 def remembered(refusal: Kind, row: Recorded, attempted: str, *, actor: Actor) -> Kind:

@@ -1,6 +1,6 @@
 """How tasks come about, are called off, tried again and deleted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,12 +9,18 @@ from audit_app.trail import Action
 from orchestrator.actors import Actor
 from orchestrator.problems import InvalidRequest
 from orchestrator.work_problems import AlreadyRetried, IllegalTransition, StillReferenced
-from sessions_app.models import Session, Task
+from sessions_app.models import Approval, Session, Task
 from sessions_app.models.attempt import AttemptOutcome
 from sessions_app.models.task import DEFAULT_ATTEMPTS, DEFAULT_PRIORITY, TaskStatus
 from sessions_app.transitions import attempts
+from sessions_app.transitions.approval import Question, ask, questions_of
+from sessions_app.transitions.batch import gone
 from sessions_app.transitions.change import changed, create, lock, lock_to_remove, remove
 from sessions_app.transitions.clock import database_now
+from sessions_app.transitions.ending import close_approvals
+
+_DOCUMENTS = ("data", "context")
+_TAKEN_OVER = ("task_type", "description", "from_role", "to_role", *_DOCUMENTS, "priority", "max_attempts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,16 +39,25 @@ class Work:
     max_attempts: int = DEFAULT_ATTEMPTS
 
 
-def route(work: Work, *, actor: Actor, idempotency_key: str | None = None) -> Task:
-    """A new task, pending, for the agents of a role. `idempotency_key` is the hex of the scoped key's hash.
+def route(work: Work, *, actor: Actor, questions: Sequence[Question] = (), idempotency_key: str | None = None) -> Task:
+    """A new task for the agents of a role: pending, or blocked until the questions are answered.
+
+    `idempotency_key` is the hex of the scoped key's hash.
 
     Raises InvalidRequest where its deadline has passed, or comes before it may begin.
     """
     at = database_now()
     _insist_on_time(work, at)
-    task = _as_asked(work)
-    task.trace_id, task.idempotency_key = actor.origin.trace_id, idempotency_key
-    return create(task, Action.TASK_CREATED, at=at, actor=actor)
+    task = Task(
+        status=_first_status(questions),
+        **{name: getattr(work, name) for name in _TAKEN_OVER if name not in _DOCUMENTS},
+        **{name: dict(getattr(work, name)) for name in _DOCUMENTS},
+        not_before=work.not_before,
+        deadline=work.deadline,
+        trace_id=actor.origin.trace_id,
+        idempotency_key=idempotency_key,
+    )
+    return _create(task, questions, at=at, actor=actor)
 
 
 def cancel(task: Task, *, actor: Actor, reason: str = "", if_match: frozenset[int] | None = None) -> Task:
@@ -61,6 +76,7 @@ def cancel(task: Task, *, actor: Actor, reason: str = "", if_match: frozenset[in
         cancelled.cancel()
     if held is not None:
         attempts.end(held, AttemptOutcome.LEASE_LOST, at=fresh.now)
+    close_approvals([fresh], actor=actor)
     return fresh
 
 
@@ -68,7 +84,8 @@ def retry(task: Task, *, actor: Actor, reason: str = "", if_match: frozenset[int
     """A new pending task with the work of a failed one, to which it points back.
 
     The lock on the failed one settles the race of two who retry it: the second finds what the first made. A deadline
-    that has passed is not taken over.
+    that has passed is not taken over. What the failed one had to wait for is asked anew, by whoever retries: what was
+    agreed to was that task, and not this one.
 
     Raises IllegalTransition unless it failed, AlreadyRetried, PreconditionFailed if `if_match` names other versions.
     """
@@ -78,17 +95,20 @@ def retry(task: Task, *, actor: Actor, reason: str = "", if_match: frozenset[int
         raise IllegalTransition(before=str(failed.status), to=str(TaskStatus.PENDING), allowed=allowed)
     for earlier in Task.objects.filter(retry_of=failed).values_list("pk", flat=True):
         raise AlreadyRetried(str(earlier))
+    questions = questions_of(failed)
     again = Task(
+        status=_first_status(questions),
         **{name: getattr(failed, name) for name in _TAKEN_OVER},
         deadline=None if failed.is_past_deadline() else failed.deadline,
         retry_of=failed,
         trace_id=failed.trace_id,
     )
-    return create(again, Action.TASK_CREATED, at=failed.now, actor=actor, reason=reason)
+    return _create(again, questions, at=failed.now, actor=actor, reason=reason)
 
 
 def delete(task: Task, *, actor: Actor, if_match: frozenset[int] | None = None) -> None:
-    """Delete a task that is over, and its attempts with it. Its trail stays and ends with `task.deleted`.
+    """Delete a task that is over, and with it its attempts, approvals and decisions. The trails of the task and of each
+    approval stay, and end with `task.deleted` and `approval.deleted`.
 
     Raises IllegalTransition while it is not over, StillReferenced while a session or a retry points to it,
     PreconditionFailed if `if_match` names other versions.
@@ -102,20 +122,21 @@ def delete(task: Task, *, actor: Actor, if_match: frozenset[int] | None = None) 
     }
     if any(by.values()):
         raise StillReferenced({noun: count for noun, count in by.items() if count})
+    approvals = list(Approval.objects.filter(task=fresh).order_by("pk").select_for_update(no_key=True))
     remove(fresh, Action.TASK_DELETED, actor=actor)
+    gone(approvals, Action.APPROVAL_DELETED, at=fresh.now, actor=actor, cause=fresh.last_event)
 
 
-_TAKEN_OVER = (*("task_type", "description", "from_role", "to_role", "data", "context", "priority", "max_attempts"),)
+def _create(task: Task, questions: Sequence[Question], *, at: datetime, actor: Actor, reason: str = "") -> Task:
+    create(task, Action.TASK_CREATED, at=at, actor=actor, reason=reason)
+    for question in questions:
+        ask(task, question, at=at, actor=actor, cause=task.last_event)
+    return task
 
 
-def _as_asked(work: Work) -> Task:
-    return Task(
-        **{name: getattr(work, name) for name in _TAKEN_OVER if name not in ("data", "context")},
-        data=dict(work.data),
-        context=dict(work.context),
-        not_before=work.not_before,
-        deadline=work.deadline,
-    )
+def _first_status(questions: Sequence[Question]) -> TaskStatus:
+    """A task that has to wait for people waits from the start: there is no moment at which it could be claimed."""
+    return TaskStatus.BLOCKED if questions else TaskStatus.PENDING
 
 
 def _insist_on_time(work: Work, at: datetime) -> None:

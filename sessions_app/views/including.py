@@ -6,7 +6,8 @@ from typing import Any
 from orchestrator.actors import Actor
 from orchestrator.problems import InvalidRequest
 from sessions_app import permissions
-from sessions_app.models import Session, Task
+from sessions_app.models import Approval, Session, Task
+from sessions_app.serializers.approval import approval_out
 from sessions_app.serializers.session import session_out
 from sessions_app.serializers.task import attempt_out
 
@@ -24,7 +25,17 @@ def _attempts(task: Task, actor: Actor) -> list[dict[str, Any]]:
     return [attempt_out(row) for row in permissions.attempts_of(task).order_by("-epoch")[:MOST]]
 
 
-_PARTS: Mapping[str, Callable[[Task, Actor], list[dict[str, Any]]]] = {"sessions": _sessions, "attempts": _attempts}
+def _approvals(task: Task, actor: Actor) -> list[dict[str, Any]]:
+    rows = list(permissions.visible(Approval, actor).filter(task=task).order_by("-created_at", "-id")[:MOST])
+    said = permissions.decisions_on(rows)
+    return [approval_out(row, said[row.pk]) for row in rows]
+
+
+_PARTS: Mapping[str, Callable[[Task, Actor], list[dict[str, Any]]]] = {
+    "sessions": _sessions,
+    "approvals": _approvals,
+    "attempts": _attempts,
+}
 
 
 def wanted(query: Mapping[str, str]) -> list[str]:
@@ -38,5 +49,5 @@ def wanted(query: Mapping[str, str]) -> list[str]:
 
 
 def included(parts: list[str], task: Task, actor: Actor) -> dict[str, Any]:
-    """Each part by its name, the newest first; one query each, and only what the actor may see."""
+    """Each part by its name, the newest first; only what the actor may see."""
     return {name: _PARTS[name](task, actor) for name in parts}

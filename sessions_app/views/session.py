@@ -15,7 +15,14 @@ from orchestrator.views import ApiViewSet, one, read_body, read_id, refuse_body,
 from sessions_app import permissions
 from sessions_app.filters import METADATA, SESSION_FILTERS, conditions
 from sessions_app.models import Session, Task
-from sessions_app.serializers.session import RETENTION, NewSessionBody, SessionBody, SessionPatchBody, session_out
+from sessions_app.serializers.session import (
+    RETENTION,
+    NewSessionBody,
+    SessionBody,
+    SessionPatchBody,
+    session_out,
+    sessions_out,
+)
 from sessions_app.transitions import session as transitions
 from sessions_app.views.session_docs import documented
 
@@ -35,7 +42,7 @@ class SessionViewSet(ApiViewSet):
         filters = {name: text for name, text in query.items() if name not in PARAMETERS}
         rows = permissions.visible(Session, self.actor).filter(conditions(filters, SESSION_FILTERS))
         scope = json.dumps(["sessions", self.actor.tenant, sorted(filters.items())])
-        return Response(pagination.page(rows, ask, name="sessions", scope=scope, shape=session_out))
+        return Response(pagination.page(rows, ask, name="sessions", scope=scope, shapes=sessions_out))
 
     def create(self, request: Request) -> Response:
         """POST /sessions"""

@@ -17,11 +17,12 @@ from orchestrator.views import one, read_body, read_id, refuse_body, unchanged
 from sessions_app import permissions
 from sessions_app.filters import TASK_FILTERS, conditions
 from sessions_app.models import Task
-from sessions_app.serializers.task import NeededReasonBody, NewTaskBody, ReasonBody, RouteBody, task_out
+from sessions_app.serializers.task import NeededReasonBody, NewTaskBody, ReasonBody, RouteBody, task_out, tasks_out
 from sessions_app.transitions import lease
 from sessions_app.transitions import task as transitions
 from sessions_app.transitions.task import Work
 from sessions_app.views import waiting
+from sessions_app.views.asking import question
 from sessions_app.views.including import PARAMETER, included, wanted
 from sessions_app.views.lease import Holding
 from sessions_app.views.task_docs import documented
@@ -46,7 +47,7 @@ class TaskViewSet(Holding):
         filters = {name: text for name, text in query.items() if name not in _PAGES}
         rows = permissions.visible(Task, self.actor).filter(conditions(filters, TASK_FILTERS))
         scope = json.dumps(["tasks", self.actor.tenant, sorted(filters.items())])
-        return Response(pagination.page(rows, ask, name="tasks", scope=scope, shape=task_out))
+        return Response(pagination.page(rows, ask, name="tasks", scope=scope, shapes=tasks_out))
 
     def create(self, request: Request) -> Response:
         """POST /tasks"""
@@ -112,8 +113,9 @@ class TaskViewSet(Holding):
 
     def _route(self, request: Request, asked: dict[str, Any], *, status: int) -> Response:
         permissions.insist_may_route(self.actor, asked["from_role"])
+        questions = [question(one) for one in asked.pop("requires_approval", ())]
         key = cast(Call, request._request).key_hash
-        task = transitions.route(Work(**asked), actor=self.actor, idempotency_key=key)
+        task = transitions.route(Work(**asked), questions=questions, actor=self.actor, idempotency_key=key)
         return one(task_out(task), status=status, headers={"Location": f"/tasks/{task.id}"})
 
     def _from_role(self, named: str | None) -> str:

@@ -34,7 +34,7 @@ WAIT = [
 ]
 INCLUDE = query(
     "include",
-    {"type": "array", "items": {"type": "string", "enum": ["sessions", "attempts"]}, "minItems": 1},
+    {"type": "array", "items": {"type": "string", "enum": ["sessions", "approvals", "attempts"]}, "minItems": 1},
     "What to show beside the task, the newest hundred of each. Such an answer has no ETag.",
     explode=False,
     style="form",

@@ -60,7 +60,9 @@ def test_refuses_what_is_no_number_and_a_page_with_a_cursor() -> None:
 
 def page(scope: str, *, cursor: str | None = "", number: int | None = None, size: int = 2) -> dict[str, Any]:
     asked = Wanted(size, number, cursor if number is None else None)
-    return pagination.page(Session.objects.all(), asked, name="rows", scope=scope, shape=lambda row: row.pk)
+    return pagination.page(
+        Session.objects.all(), asked, name="rows", scope=scope, shapes=lambda rows: [row.pk for row in rows]
+    )
 
 
 @pytest.fixture

@@ -233,5 +233,5 @@ def test_takes_what_the_call_of_the_api_takes(browser: Browser) -> None:
     task = pending()
     token = browser.get("/admin/").content.decode().split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
     message = ("BEGIN", "UPDATE", "COMMIT")
-    with costs("SELECT", "SELECT", "BEGIN", "SELECT", "SELECT", "UPDATE", "INSERT", "COMMIT", *message):
+    with costs("SELECT", "SELECT", "BEGIN", "SELECT", "SELECT", "UPDATE", "INSERT", "SELECT", "COMMIT", *message):
         browser.forge(f"{TASKS}{task.pk}/move/cancel/", {**REASON, "csrfmiddlewaretoken": token})

@@ -2,7 +2,7 @@
 
 import logging
 from argparse import ArgumentParser
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -12,9 +12,9 @@ from orchestrator.idempotency.purge import purge
 from orchestrator.loops import every, interval
 from orchestrator.people.logins import end_expired
 from orchestrator.problems import ServiceUnavailable
-from sessions_app.duties import EXPIRE_SESSIONS, TASK_DUTIES
+from sessions_app.duties import EXPIRE_APPROVALS, EXPIRE_SESSIONS, TASK_DUTIES
 from sessions_app.management.commands.expire_sessions import sentence
-from sessions_app.sweeping import sweep
+from sessions_app.sweeping import Duty, sweep
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +24,21 @@ def _expire() -> str:
 
 
 def _settle_tasks() -> str:
-    """Raises CommandError where a task could not be moved."""
+    return _settled("Tasks", TASK_DUTIES)
+
+
+def _settle_approvals() -> str:
+    return _settled("Approvals", [(EXPIRE_APPROVALS, "expired")])
+
+
+def _settled(noun: str, duties: Iterable[tuple[Duty, str]]) -> str:
+    """What became of rows by these duties, one after the other. Raises CommandError where one could not be moved."""
     told, poison = [], {}
-    for duty, became in TASK_DUTIES:
+    for duty, became in duties:
         outcome = sweep(duty)
         poison.update(outcome.poison)
         told.append(f"{outcome.moved} {became}")
-    done = f"Tasks: {', '.join(told)}"
+    done = f"{noun}: {', '.join(told)}"
     if not poison:
         return f"{done}."
     listed = "; ".join(f"{pk}: {why}" for pk, why in poison.items())
@@ -47,14 +55,14 @@ def _purge() -> str:
     return purge_idempotency_records.sentence(purge())
 
 
-DUTIES: tuple[Callable[[], str], ...] = (_expire, _settle_tasks, _end_logins, _purge)
+DUTIES: tuple[Callable[[], str], ...] = (_expire, _settle_approvals, _settle_tasks, _end_logins, _purge)
 """What there is to do, each ending with a sentence. A duty that fails does not keep the others from theirs."""
 
 
 class Command(BaseCommand):
     """Ends with 1 where a duty could not be done wholly."""
 
-    help = "Do all housekeeping: expire sessions, settle tasks, end logins, purge remembered answers."
+    help = "Do all housekeeping: expire sessions and approvals, settle tasks, end logins, purge remembered answers."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """How often."""

@@ -10,6 +10,7 @@ from tests.database import owner_connection
 TABLES = (
     "audit_events",
     "sessions",
+    "approval_decisions",
     "approvals",
     "task_attempts",
     "tasks",
@@ -18,7 +19,7 @@ TABLES = (
     "idempotency_records",
 )
 REFUSALS = {"audit_events": "audit_events_append_only"} | {
-    table: f"{table}_no_truncate" for table in ("sessions", "approvals", "task_attempts", "tasks")
+    table: f"{table}_no_truncate" for table in ("sessions", "approval_decisions", "approvals", "task_attempts", "tasks")
 }
 
 

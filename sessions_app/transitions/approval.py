@@ -1,0 +1,226 @@
+"""How approvals are asked for, decided, called off and used.
+
+Whoever moves an approval locks its task first: the decision and what it does to the task are one, and a task cannot
+end, be handed on or be asked about again meanwhile.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from audit_app.trail import Action, instant
+from orchestrator.actors import Actor, Kind
+from orchestrator.canonical import dumps
+from orchestrator.problems import Forbidden, SeparationOfDuties
+from orchestrator.work_problems import (
+    ActionMismatch,
+    AlreadyConsumed,
+    AlreadyDecided,
+    ApprovalExpired,
+    IllegalTransition,
+)
+from sessions_app.models import Approval, Decision, Task
+from sessions_app.models.approval import ApprovalStatus
+from sessions_app.models.decision import Verdict
+from sessions_app.models.task import TaskStatus
+from sessions_app.transitions import answering
+from sessions_app.transitions.change import changed, create, insist_on_version, lock
+from sessions_app.transitions.refusing import remembered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked, of whom, how many have to agree, and for how long it may be answered."""
+
+    approver_role: str
+    lasting: timedelta
+    reason: str = ""
+    required_approvals: int = 1
+    action: Mapping[str, Any] | None = None
+
+
+def digest_of(action: Mapping[str, Any]) -> bytes:
+    """What an action is known by: SHA-256 of its canonical JSON (RFC 8785), 32 bytes."""
+    return hashlib.sha256(dumps(dict(action))).digest()
+
+
+def request(task: Task, question: Question, *, actor: Actor) -> Approval:
+    """Ask about a task: one that nobody has begun waits for the answer, one that is held stays with its holder.
+
+    Raises IllegalTransition for a task that is over.
+    """
+    fresh = lock(task)
+    if fresh.is_terminal:
+        raise IllegalTransition(before=str(fresh.status), to=str(TaskStatus.BLOCKED), allowed=())
+    approval = ask(fresh, question, at=fresh.now, actor=actor)
+    if fresh.status == TaskStatus.PENDING:
+        with changed(fresh, Action.TASK_BLOCKED, actor=actor, cause=approval.last_event) as waiting:
+            waiting.block()
+    return approval
+
+
+def ask(task: Task, question: Question, *, at: datetime, actor: Actor, cause: UUID | None = None) -> Approval:
+    """The approval of a task that is locked or was just made."""
+    action = None if question.action is None else dict(question.action)
+    approval = Approval(
+        task=task,
+        approver_role=question.approver_role,
+        reason=question.reason,
+        required_approvals=question.required_approvals,
+        action=action,
+        action_digest=None if action is None else digest_of(action),
+        blocks=task.status != TaskStatus.ACTIVE,
+        expires_at=at + question.lasting,
+    )
+    return create(approval, Action.APPROVAL_CREATED, at=at, actor=actor, cause=cause)
+
+
+def approve(
+    approval: Approval, *, comments: str = "", actor: Actor, if_match: frozenset[int] | None = None
+) -> Approval:
+    """One person agrees. The last one needed settles it, and lets a blocked task go on once no other question is open.
+
+    Raises SeparationOfDuties, ApprovalExpired and AlreadyDecided, remembered; IllegalTransition where it is settled;
+    PreconditionFailed if `if_match` names other versions.
+    """
+    task, fresh = _insist_on_decision(approval, Verdict.APPROVED, actor, if_match)
+    _decide(fresh, Verdict.APPROVED, comments, actor)
+    settles = fresh.granted + 1 >= fresh.required_approvals
+    action = Action.APPROVAL_APPROVED if settles else Action.APPROVAL_VOTED
+    with changed(fresh, action, actor=actor, reason=comments) as agreed:
+        agreed.granted += 1
+        if settles:
+            agreed.approve()
+            agreed.decision_at, agreed.notes = agreed.now, comments
+    if settles:
+        answering.granted(task, fresh, actor=actor)
+    return fresh
+
+
+def reject(approval: Approval, *, comments: str = "", actor: Actor, if_match: frozenset[int] | None = None) -> Approval:
+    """One person refuses, which settles it: a blocked task fails.
+
+    Raises what `approve()` raises.
+    """
+    task, fresh = _insist_on_decision(approval, Verdict.REJECTED, actor, if_match)
+    _decide(fresh, Verdict.REJECTED, comments, actor)
+    with changed(fresh, Action.APPROVAL_REJECTED, actor=actor, reason=comments) as refused:
+        refused.reject()
+        refused.decision_at, refused.notes = refused.now, comments
+    answering.refused(task, fresh, actor=actor)
+    return fresh
+
+
+def cancel(approval: Approval, *, reason: str = "", actor: Actor, if_match: frozenset[int] | None = None) -> Approval:
+    """It is asked no more: a blocked task is cancelled with it, unless another question is open.
+
+    Raises ApprovalExpired, IllegalTransition, PreconditionFailed if `if_match` names other versions.
+    """
+    task, fresh = _locked(approval, if_match)
+    _insist_on_time(fresh, "cancelled", actor)
+    with changed(fresh, Action.APPROVAL_CANCELLED, actor=actor, reason=reason) as cancelled:
+        cancelled.cancel()
+    answering.withdrawn(task, fresh, actor=actor)
+    return fresh
+
+
+def consume(
+    approval: Approval, action: Mapping[str, Any], *, actor: Actor, if_match: frozenset[int] | None = None
+) -> Approval:
+    """Use what was agreed to, once, for exactly that action: whoever may go on has it from here.
+
+    The lock settles the race of two who use it at once: the second finds it used. Raises Forbidden for somebody who
+    neither asked nor holds the task; ActionMismatch and AlreadyConsumed; IllegalTransition where it is not approved,
+    or its task is over; all but the last remembered. PreconditionFailed if `if_match` names other versions.
+    """
+    task, fresh = _locked(approval, None)
+    if actor.identity not in (fresh.created_by, None if task.is_lapsed() else task.holder):
+        refusal = Forbidden("Only whoever asked, or holds the task, may consume it.")
+        raise remembered(refusal, fresh, "consume", actor=actor)
+    insist_on_version(fresh, if_match)
+    if fresh.status != ApprovalStatus.APPROVED or task.is_terminal:
+        before = str(task.status if task.is_terminal else fresh.status)
+        raise IllegalTransition(before=before, to="consumed", allowed=fresh.allowed_transitions())
+    if not hmac.compare_digest(bytes(fresh.action_digest or b""), digest_of(action)):
+        raise remembered(ActionMismatch(), fresh, "consume", actor=actor)
+    if fresh.consumed_at is not None:
+        raise remembered(AlreadyConsumed(f"It was at {instant(fresh.consumed_at)}."), fresh, "consume", actor=actor)
+    with changed(fresh, Action.APPROVAL_CONSUMED, actor=actor) as used:
+        used.consumed_at = used.now
+    return fresh
+
+
+def barred(approval: Approval, task: Task, actor: Actor) -> str | None:
+    """Why this actor must not decide that, or None: separation of duties, whatever roles they have."""
+    if actor.kind is not Kind.PERSON:
+        return "Agents and service accounts decide nothing."
+    if actor.identity == approval.created_by:
+        return "You asked for it yourself."
+    if actor.identity == approval.on_behalf_of:
+        return "It was asked on your behalf."
+    if actor.identity in (task.holder, task.held_for):
+        return "You hold the task, or an agent holds it on your behalf."
+    return None
+
+
+def _locked(approval: Approval, if_match: frozenset[int] | None) -> tuple[Task, Approval]:
+    """The task, then the approval: always in this order."""
+    task = lock(Task(pk=approval.task_id))
+    return task, lock(approval, if_match=if_match)
+
+
+def _insist_on_decision(
+    approval: Approval, verdict: Verdict, actor: Actor, if_match: frozenset[int] | None
+) -> tuple[Task, Approval]:
+    task, fresh = _locked(approval, None)
+    attempted = "approve" if verdict is Verdict.APPROVED else "reject"
+    if (why := barred(fresh, task, actor)) is not None:
+        raise remembered(SeparationOfDuties(why), fresh, attempted, actor=actor)
+    insist_on_version(fresh, if_match)
+    _insist_on_time(fresh, str(verdict), actor)
+    if fresh.status != ApprovalStatus.PENDING:
+        refusal = IllegalTransition(before=str(fresh.status), to=str(verdict), allowed=())
+        raise remembered(refusal, fresh, attempted, actor=actor)
+    who = {"decider_issuer": actor.identity.issuer, "decider_subject": actor.identity.subject}
+    if Decision.objects.filter(approval=fresh, **who).exists():
+        raise remembered(AlreadyDecided(), fresh, attempted, actor=actor)
+    return task, fresh
+
+
+def _insist_on_time(approval: Approval, to: str, actor: Actor) -> None:
+    """Raises ApprovalExpired, remembered, for what is still open but past its time."""
+    if approval.status == ApprovalStatus.PENDING and approval.is_overdue():
+        members = {"from": str(approval.status), "to": to, "allowed": list(approval.allowed_transitions())}
+        refusal = ApprovalExpired(f"Its time passed at {instant(approval.expires_at)}.", members=members)
+        raise remembered(refusal, approval, to, actor=actor)
+
+
+def _decide(approval: Approval, verdict: Verdict, comments: str, actor: Actor) -> None:
+    """The person's word. The database adds who asked and who holds the task, and checks that it is nobody of these."""
+    Decision(
+        approval=approval,
+        decider_issuer=actor.identity.issuer,
+        decider_subject=actor.identity.subject,
+        decider_kind=actor.kind,
+        decision=verdict,
+        comments=comments,
+        decided_at=approval.now,
+    ).save(force_insert=True)
+
+
+def questions_of(task: Task) -> list[Question]:
+    """What a task waited for, to be asked again of the one that retries it."""
+    return [
+        Question(
+            approver_role=asked.approver_role,
+            lasting=asked.expires_at - asked.created_at,
+            reason=asked.reason,
+            required_approvals=asked.required_approvals,
+            action=asked.action,
+        )
+        for asked in Approval.objects.filter(task=task, blocks=True).order_by("created_at", "pk")
+    ]

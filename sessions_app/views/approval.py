@@ -1,0 +1,160 @@
+"""/approvals"""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db.models import Q
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from orchestrator import conditional, pagination
+from orchestrator.pagination import PARAMETERS
+from orchestrator.problems import InvalidRequest, NotFound
+from orchestrator.views import ApiViewSet, one, read_body, read_id, unchanged
+from orchestrator.work_problems import NoPendingApproval, SeveralPendingApprovals
+from sessions_app import inbox, permissions
+from sessions_app.filters import APPROVAL_FILTERS, conditions
+from sessions_app.models import Approval, Task
+from sessions_app.models.approval import ApprovalStatus
+from sessions_app.models.decision import Verdict
+from sessions_app.serializers.approval import (
+    CommentsBody,
+    ConsumeBody,
+    DecisionByTaskBody,
+    RequestBody,
+    approval_out,
+)
+from sessions_app.serializers.task import ReasonBody
+from sessions_app.transitions import approval as transitions
+from sessions_app.views import waiting
+from sessions_app.views.approval_docs import documented
+from sessions_app.views.asking import question
+
+ASSIGNEE = "assignee"
+_ASSIGNED = ("me",)
+
+
+@documented
+class ApprovalViewSet(ApiViewSet):
+    """What people are asked to agree to."""
+
+    query_parameters: ClassVar = {
+        "list": {*PARAMETERS, *APPROVAL_FILTERS, ASSIGNEE},
+        "retrieve": waiting.PARAMETERS,
+    }
+
+    def list(self, request: Request) -> Response:
+        """GET /approvals"""
+        query = request.query_params.dict()
+        ask = pagination.wanted(query)
+        filters = {name: text for name, text in query.items() if name not in PARAMETERS}
+        rows = permissions.visible(Approval, self.actor)
+        if ASSIGNEE in filters:
+            if filters[ASSIGNEE] not in _ASSIGNED:
+                raise InvalidRequest([(ASSIGNEE, "It must be me.")])
+            rows = inbox.awaiting(self.actor)
+        rows = rows.filter(conditions(filters, APPROVAL_FILTERS))
+        # An inbox is somebody's own: so are its cursors.
+        whose = str(self.actor.identity) if ASSIGNEE in filters else None
+        scope = json.dumps(["approvals", self.actor.tenant, whose, sorted(filters.items())])
+        return Response(pagination.page(rows, ask, name="approvals", scope=scope, shapes=_out_many))
+
+    def create(self, request: Request) -> Response:
+        """POST /approvals: a request, or a decision, as `decision` has it."""
+        if not _is_decision(request.data):
+            return self._request(request)
+        body = read_body(DecisionByTaskBody, request)
+        approval = self._only_open_one(body["task_id"])
+        decide = transitions.approve if body["decision"] == Verdict.APPROVED else transitions.reject
+        decided = decide(approval, actor=self.actor, comments=body.get("comments") or "")
+        return Response({"approval_id": str(decided.id), "status": decided.status}, status=202)
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """GET /approvals/{id}"""
+        pk_read = read_id(pk, "approval")
+        approval, headers = waiting.found_or_moved(Approval, pk_read, self.actor, request.query_params.dict())
+        if conditional.matches_none(request._request, approval.version) and approval.is_told_by_version():
+            return unchanged(approval.version)
+        return _one(approval, headers=dict(headers))
+
+    @action(detail=True, methods=["post"])
+    def approve(self, request: Request, pk: str) -> Response:
+        """POST /approvals/{id}/approve"""
+        return self._decide(request, pk, transitions.approve)
+
+    @action(detail=True, methods=["post"])
+    def reject(self, request: Request, pk: str) -> Response:
+        """POST /approvals/{id}/reject"""
+        return self._decide(request, pk, transitions.reject)
+
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """POST /approvals/{id}/cancel"""
+        body, if_match = read_body(ReasonBody, request), conditional.if_match(request._request)
+        approval = permissions.find(Approval, read_id(pk, "approval"), self.actor)
+        permissions.insist_may_withdraw(self.actor, approval)
+        reason = body.get("reason") or ""
+        return _one(transitions.cancel(approval, actor=self.actor, reason=reason, if_match=if_match))
+
+    @action(detail=True, methods=["post"])
+    def consume(self, request: Request, pk: str) -> Response:
+        """POST /approvals/{id}/consume"""
+        body, if_match = read_body(ConsumeBody, request), conditional.if_match(request._request)
+        approval = permissions.find(Approval, read_id(pk, "approval"), self.actor)
+        return _one(transitions.consume(approval, body["action"], actor=self.actor, if_match=if_match))
+
+    def _request(self, request: Request) -> Response:
+        body = read_body(RequestBody, request)
+        permissions.insist_may_request(self.actor)
+        task = self._task(body["task_id"])
+        approval = transitions.request(task, question(body), actor=self.actor)
+        return _one(approval, status=201, headers={"Location": f"/approvals/{approval.id}"})
+
+    def _decide(self, request: Request, pk: str, decide: Callable[..., Approval]) -> Response:
+        body, if_match = read_body(CommentsBody, request), conditional.if_match(request._request)
+        approval = permissions.find(Approval, read_id(pk, "approval"), self.actor)
+        permissions.insist_may_decide(self.actor, approval)
+        return _one(decide(approval, actor=self.actor, comments=body.get("comments") or "", if_match=if_match))
+
+    def _only_open_one(self, task_id: UUID) -> Approval:
+        """The open approval of a task that awaits the caller. Raises NoPendingApproval, SeveralPendingApprovals.
+
+        Where it is the only one of their roles it is the one they mean, even if they must not decide it.
+        """
+        task = self._task(task_id)
+        permissions.insist_is_approver(self.actor)
+        of_role = Q(task=task, status=ApprovalStatus.PENDING, approver_role__in=self.actor.agent_roles)
+        found = list(permissions.visible(Approval, self.actor).filter(of_role).order_by("created_at", "id"))
+        if len(found) > 1:
+            found = list(inbox.awaiting(self.actor).filter(task=task).order_by("created_at", "id")) or found[:1]
+        if not found:
+            raise NoPendingApproval
+        if len(found) > 1:
+            raise SeveralPendingApprovals([str(one.id) for one in found])
+        return found[0]
+
+    def _task(self, pk: UUID) -> Task:
+        """The task a body names. One that is missing or unseen is a 400."""
+        try:
+            return permissions.find(Task, pk, self.actor)
+        except NotFound as problem:
+            raise InvalidRequest([("task_id", "There is no such task, or it is not yours to see.")]) from problem
+
+
+def _is_decision(body: Any) -> bool:
+    """Whether it says more than that the answer is pending."""
+    said = body.get("decision") if isinstance(body, dict) else None
+    return not (said is None or (isinstance(said, str) and said.lower() == ApprovalStatus.PENDING))
+
+
+def _one(approval: Approval, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    (shape,) = _out_many([approval])
+    return one(shape, status=status, headers=headers)
+
+
+def _out_many(approvals: Sequence[Approval]) -> list[dict[str, Any]]:
+    said = permissions.decisions_on(approvals)
+    return [approval_out(approval, said[approval.pk]) for approval in approvals]
