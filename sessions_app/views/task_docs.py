@@ -95,7 +95,7 @@ documented = extend_schema_view(
                 "Work for finance",
             )
         ],
-        extensions=refusals(InvalidRequest),
+        extensions={**refusals(InvalidRequest), "x-needs-key": True},
     ),
     retrieve=extend_schema(
         operation_id="get_task",

@@ -84,16 +84,16 @@ def claimed(task: Task | None = None, *, by: Actor = FINN, lasting: timedelta = 
     return Held(grant.task, grant.token)
 
 
-def task_in(state: str, *, by: Actor = FINN, **work: Any) -> Task:
+def task_in(state: str, *, by: Actor = FINN, maker: Actor = MONA, **work: Any) -> Task:
     """A task, brought to a state by legal moves."""
-    if state == "blocked":
-        return _blocked(routed(**work))
-    if state == "cancelled":
-        task = routed(**work)
-        return boundary.write(partial(transitions.cancel, task, actor=MONA))
+    task = routed(by=maker, **work)
     if state == "pending":
-        return routed(**work)
-    held = claimed(by=by, **work)
+        return task
+    if state == "blocked":
+        return _blocked(task)
+    if state == "cancelled":
+        return boundary.write(partial(transitions.cancel, task, actor=maker))
+    held = claimed(task, by=by)
     if state == "active":
         return held.task
     if state == "completed":

@@ -1,7 +1,6 @@
 """GET /tasks"""
 
 from datetime import timedelta
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
