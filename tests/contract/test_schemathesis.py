@@ -106,9 +106,9 @@ def test_every_operation_is_walked() -> None:
 
 
 def _call(case: Case, operator_token: str, met: Met) -> None:
-    if case.method != case.operation.method.upper():
+    if case.method != case.operation.method.upper() and "Idempotency-Key" in (case.headers or {}):
         # The key would be that of the case's own method, and its use for another comes before a 405.
-        (case.headers or {}).pop("Idempotency-Key", None)
+        del case.headers["Idempotency-Key"]
     answer = case.call(headers={"Authorization": f"Bearer {operator_token}"})
     met.note(case, answer)
     case.validate_response(answer, checks=CHECKS)

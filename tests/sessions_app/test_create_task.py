@@ -129,12 +129,14 @@ def test_takes_a_moment_with_any_offset_and_answers_it_in_utc(written: str) -> N
 NAMES: list[Any] = [None, "", " ", "x" * 51, " a", "a ", "a\n", "a\u200b", 5, True, [], {}]
 MOMENTS: list[Any] = ["", "soon", "2099-01-31", "2099-01-31T09:00:00", "2099-02-30T09:00:00Z", 4073000000, True, {}]
 NUMBERS: list[Any] = ["5", 1.5, True, [], {}, -1, 10**9]
-WRONG = [
+NO_TEXTS: list[Any] = ["x" * 4001, 5, True, [], {}]
+NO_DOCUMENTS: list[Any] = ["{}", 5, False, []]
+WRONG: list[tuple[str, Any]] = [
     *(("task_type", value) for value in NAMES),
     *(("to_role", value) for value in NAMES),
     *(("from_role", value) for value in NAMES if value is not None),
-    *(("description", value) for value in ("x" * 4001, 5, True, [], {})),
-    *((name, value) for name in ("data", "context") for value in ("{}", 5, False, [])),
+    *(("description", value) for value in NO_TEXTS),
+    *((name, value) for name in ("data", "context") for value in NO_DOCUMENTS),
     *(("priority", value) for value in (*NUMBERS, 10)),
     *(("max_attempts", value) for value in (*NUMBERS, 0, 21)),
     *((name, value) for name in ("not_before", "deadline") for value in MOMENTS),

@@ -74,7 +74,7 @@ def test_refuses_what_nobody_holds(operator: Api, state: str) -> None:
     assert (answer.json()["from"], answer.json()["to"]) == (state, "pending")
 
 
-@pytest.mark.parametrize("body", [None, {}, *({"reason": why} for why in (None, "", " ", 5, True, [], "x" * 4001))])
+@pytest.mark.parametrize("body", [None, {}, *({"reason": why} for why in (None, "", " ", 5, True, ["so"], "x" * 4001))])
 def test_needs_a_reason(operator: Api, body: Any) -> None:
     held = claimed()
     with unchanged(held.task):

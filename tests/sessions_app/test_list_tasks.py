@@ -1,6 +1,7 @@
 """GET /tasks"""
 
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -127,7 +128,8 @@ def test_finds_by_status_one_or_several_in_any_case() -> None:
     ],
 )
 def test_finds_by_what_stands_there_letter_by_letter(operator: Api, column: str, filters: tuple[str, ...]) -> None:
-    tasks = {text: routed(**{column: text}) for text in ("legal", "Legal", "legal-2", "Prüfung", "%", "a,b")}
+    works: list[dict[str, Any]] = [{column: text} for text in ("legal", "Legal", "legal-2", "Prüfung", "%", "a,b")]
+    tasks = {work[column]: routed(**work) for work in works}
     for name in filters:
         for text, task in tasks.items():
             assert listed(operator, **{name: text}) == ids(task)

@@ -32,7 +32,13 @@ def retry(caller: Api, task: Task, body: Any = None, **headers: str) -> Any:
 
 def test_a_new_task_has_the_same_work_and_points_back(operator: Api) -> None:
     deadline = datetime.now(UTC) + timedelta(hours=1)
-    said = {"description": "Check.", "data": {"a": 1}, "context": {"b": 2}, "priority": 9, "max_attempts": 7}
+    said: dict[str, Any] = {
+        "description": "Check.",
+        "data": {"a": 1},
+        "context": {"b": 2},
+        "priority": 9,
+        "max_attempts": 7,
+    }
     failed = task_in("failed", deadline=deadline, not_before=datetime(2026, 1, 31, tzinfo=UTC), **said)
     with unchanged(failed):
         answer = retry(operator, failed, {"reason": "the ledger is open"})
@@ -115,7 +121,7 @@ def test_retries_only_the_version_that_was_read(operator: Api) -> None:
 
 def test_refuses_what_is_no_reason_and_no_id(operator: Api) -> None:
     failed = task_in("failed")
-    for reason in (5, True, [], "x" * 4001):
+    for reason in (5, True, ["so"], "x" * 4001):
         assert errors(retry(operator, failed, {"reason": reason})) == ["reason"]
     assert errors(operator.post("/tasks/nonsense/retry")) == ["id"]
     assert operator.post(f"/tasks/{UNKNOWN_ID}/retry").status_code == 404
