@@ -10,6 +10,7 @@ from drf_spectacular.renderers import OpenApiJsonRenderer
 
 from orchestrator import openapi_headers, problem_schemas, service_docs
 from orchestrator.catalogue import catalogue
+from orchestrator.idempotency.middleware import is_passed_over
 from orchestrator.openapi_headers import Schema
 from orchestrator.problems import (
     BadRequest,
@@ -40,7 +41,7 @@ WITH_A_CALLER: tuple[type[Problem], ...] = (
 """How any operation that needs a token may refuse besides. A body is judged even where none is asked for."""
 
 WITH_A_KEY: tuple[type[Problem], ...] = (InFlight, KeyMismatch)
-"""How any operation that needs a token and writes may refuse besides."""
+"""How any operation that needs a token and writes may refuse besides, unless its answers are never remembered."""
 
 _INFO: Schema = {
     "description": "The control plane for the work of AI agents. JSON in and out; times are RFC 3339 in UTC; unknown"
@@ -94,24 +95,25 @@ def complete(result: Schema, **_: Any) -> Schema:
     result["tags"] = [{"name": name, "description": told} for name, told in _TAGS.items()]
     paths = result["paths"]
     paths.update(service_docs.paths())
-    for operations in paths.values():
+    for path, operations in paths.items():
         for method, operation in operations.items():
-            _complete(operation, writes=method != "get")
-    taken = {**openapi_headers.TAKEN, **openapi_headers.KEY}
+            _complete(operation, keyed=method != "get" and not is_passed_over(path))
+    taken = {**openapi_headers.TAKEN, **openapi_headers.KEY, **openapi_headers.NEEDED_KEY}
     shared = {**problem_schemas.components(), "headers": openapi_headers.TOLD, "parameters": taken}
     for kind, components in shared.items():
         result["components"].setdefault(kind, {}).update(components)
     return result
 
 
-def _complete(operation: Schema, *, writes: bool) -> None:
+def _complete(operation: Schema, *, keyed: bool) -> None:
     common, taken, headers = list(ALWAYS), list(openapi_headers.TAKEN), ["X-Request-Id"]
     if operation["security"]:
         common += WITH_A_CALLER
         headers += ["RateLimit", "RateLimit-Policy"]
-    if operation["security"] and writes:
+    needs_key = operation.pop("x-needs-key", False)
+    if operation["security"] and keyed:
         common += WITH_A_KEY
-        taken += openapi_headers.KEY
+        taken += openapi_headers.NEEDED_KEY if needs_key else openapi_headers.KEY
         headers += ["Idempotent-Replayed"]
     slugs = {*operation.pop("x-problems", ()), *(kind.slug for kind in common)}
     refused = problem_schemas.responses(kind for kind in catalogue() if kind.slug in slugs)

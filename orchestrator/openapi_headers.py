@@ -77,7 +77,10 @@ KEY: dict[str, Schema] = {
         "schema": {"type": "string", "pattern": "^[!-+.-~-]{1,257}$"},
     }
 }
-"""What every operation takes that writes."""
+"""What every operation takes that writes, unless its answers are never remembered."""
+
+NEEDED_KEY: dict[str, Schema] = {"Needed-Idempotency-Key": {**KEY["Idempotency-Key"], "required": True}}
+"""What an operation takes that cannot do without."""
 
 TOLD: dict[str, Schema] = {
     "X-Request-Id": {

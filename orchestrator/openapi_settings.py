@@ -9,7 +9,10 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_PATCH": False,
     "ENFORCE_NON_BLANK_FIELDS": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "ENUM_NAME_OVERRIDES": {"SessionStatus": "sessions_app.models.session.SessionStatus.values"},
+    "ENUM_NAME_OVERRIDES": {
+        "SessionStatus": "sessions_app.models.session.SessionStatus.values",
+        "TaskStatus": "sessions_app.models.task.TaskStatus.values",
+    },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "orchestrator.openapi.complete"],
     "SORT_OPERATION_PARAMETERS": False,
     "SWAGGER_UI_DIST": "SIDECAR",

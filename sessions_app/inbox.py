@@ -24,7 +24,11 @@ def awaiting(actor: Actor) -> QuerySet[Approval]:
     Of their roles, not past their time, not asked by or for them, not of a task that they hold, and not answered by
     them yet.
     """
-    rows = permissions.visible(Approval, actor)
+    return among(permissions.visible(Approval, actor), actor)
+
+
+def among(rows: QuerySet[Approval], actor: Actor) -> QuerySet[Approval]:
+    """Those of some rows within sight that await this actor's decision."""
     if not permissions.may_decide(actor):
         return rows.none()
     who = [actor.identity.issuer, actor.identity.subject]

@@ -14,6 +14,7 @@ from orchestrator.people.models import Person
 
 SESSIONS = "/admin/sessions_app/session/"
 TASKS = "/admin/sessions_app/task/"
+APPROVALS = "/admin/sessions_app/approval/"
 EVENTS = "/admin/audit_app/auditevent/"
 PASSWORD = "correct horse battery staple"
 

@@ -1,6 +1,7 @@
 """How values look in the admin."""
 
 import json
+import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -57,10 +58,11 @@ def identity(issuer: str | None, subject: str | None) -> str:
 
 
 def document(value: Any) -> SafeString:
-    """JSON as it is."""
+    """JSON as it is; what cannot be seen in it, or would turn the line around, is escaped."""
     if value is None:
         return SafeString(_DASH)
-    return format_html('<pre style="white-space: pre-wrap">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False))
+    written = "".join(map(_seen, json.dumps(value, indent=2, ensure_ascii=False)))
+    return format_html('<pre style="overflow-wrap: anywhere; white-space: pre-wrap">{}</pre>', written)
 
 
 def text(words: str | None) -> SafeString:
@@ -79,9 +81,15 @@ def linked(name: Any, page: str | None) -> SafeString:
 
 
 def table(
-    headers: Sequence[str], rows: QuerySet[Any], cells: Callable[[Any], list[str]], *, title: str = ""
+    headers: Sequence[str], rows: QuerySet[Any] | Sequence[Any], cells: Callable[[Any], list[str]], *, title: str = ""
 ) -> dict[str, Any]:
     """The first rows, as the theme has tables, and whether there are more."""
     found = list(rows[: LONGEST + 1])
     shown = [cells(row) for row in found[:LONGEST]]
     return {"title": title, "headers": headers, "rows": shown, "is_cut": len(found) > LONGEST}
+
+
+def _seen(character: str) -> str:
+    """A character of JSON, escaped where it shows nothing: separators, controls, format characters (RFC 8259, 7)."""
+    hidden = unicodedata.category(character)[0] in "CZ" and character not in " \n"
+    return json.dumps(character)[1:-1] if hidden else character

@@ -60,7 +60,7 @@ class Idempotency(Middleware):
         call = cast(KeyedCall, request)
         call.key_hash = None
         raw = request.headers.get(HEADER)
-        if raw is None or request.method not in WRITES or call.caller is None or _is_passed_over(request.path):
+        if raw is None or request.method not in WRITES or call.caller is None or is_passed_over(request.path):
             return self.get_response(request)
         try:
             key = key_of(request, call.caller, _read(raw), call.json)
@@ -164,7 +164,7 @@ def _found(claimed: Claim) -> HttpResponse:
     raise KeyMismatch if claimed.outcome is Outcome.MISMATCH else InFlight
 
 
-def _is_passed_over(path: str) -> bool:
+def is_passed_over(path: str) -> bool:
     """Whether its answers are never remembered."""
     return any(fnmatchcase(path, pattern) for pattern in settings.IDEMPOTENCY_PASSED_OVER)
 

@@ -2,13 +2,15 @@
 
 from orchestrator.admin.site import site
 from orchestrator.people.models import Person
+from sessions_app.admin.approval import ApprovalAdmin
 from sessions_app.admin.break_glass import RecordedPasswordForm
 from sessions_app.admin.person import PersonAdmin
 from sessions_app.admin.session import SessionAdmin
 from sessions_app.admin.task import TaskAdmin
-from sessions_app.models import Session, Task
+from sessions_app.models import Approval, Session, Task
 
 site.register(Session, SessionAdmin)
 site.register(Task, TaskAdmin)
+site.register(Approval, ApprovalAdmin)
 site.register(Person, PersonAdmin)
 site.login_form = RecordedPasswordForm

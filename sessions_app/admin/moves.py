@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 from django import forms
@@ -22,14 +22,29 @@ PATIENCE_SECONDS = 10
 """How long a batch goes on. A row that somebody holds takes seconds to be refused."""
 
 
-class ReasonForm(forms.Form):
-    """Why; it is kept with the event."""
+class Words(forms.CharField):
+    """What somebody says, in lines."""
 
-    reason = forms.CharField(max_length=4000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}))
+    def __init__(self, *, required: bool = True) -> None:
+        super().__init__(required=required, max_length=4000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}))
 
-    def clean_reason(self) -> str:
+    def clean(self, value: Any) -> str:
         """Lines end as they were typed; a browser sends CR LF."""
-        return str(self.cleaned_data["reason"]).replace("\r\n", "\n")
+        return str(super().clean(value)).replace("\r\n", "\n")
+
+
+class MoveForm(forms.Form):
+    """What a person says when they move a row. Its fields are arguments of the transition."""
+
+    kept: ClassVar[str]
+    """A sentence: what becomes of it."""
+
+
+class ReasonForm(MoveForm):
+    """Why."""
+
+    kept = "The reason is kept with the event."
+    reason = Words()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +53,7 @@ class Move(Generic[Row]):
 
     `verb` stands on its button and `past` behind the rows that it was made of; what `ends` something is coloured as
     such. `insist` raises Forbidden, `is_legal` says whether it is offered, `make` is the transition; `tell` says what
-    came of it, `note` beforehand what will.
+    came of it, `note` beforehand what will; `form` asks for what the transition takes.
     """
 
     model: type[Row]
@@ -50,16 +65,17 @@ class Move(Generic[Row]):
     make: Callable[..., Row]
     tell: Callable[[Row], str]
     note: str = ""
+    form: type[MoveForm] = ReasonForm
 
 
-def make(move: Move[Row], pk: UUID, *, actor: Actor, reason: str) -> Row:
-    """Make a move of one row. Raises what the right to it or the transition refuses."""
+def make(move: Move[Row], pk: UUID, *, actor: Actor, **said: str) -> Row:
+    """Make a move of one row, with what its form asked for. Raises what the right to it or the transition refuses."""
 
     def moving() -> Row:
         row = permissions.find(move.model, pk, actor)
         with remembering(row, move.verb.lower(), actor=actor):
             move.insist(actor, row)
-        return move.make(row, actor=actor, reason=reason)
+        return move.make(row, actor=actor, **said)
 
     return boundary.write(moving)
 

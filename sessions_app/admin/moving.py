@@ -1,6 +1,6 @@
 """The ways a person moves rows: a button on a row's page, an action over the rows of a list.
 
-Both ask for a reason and act on POST, with the CSRF check of the site. A GET of a move shows its form and changes
+Both ask why and act on POST, with the CSRF check of the site. A GET of a move shows its form and changes
 nothing.
 """
 
@@ -19,10 +19,20 @@ from orchestrator.actors import Actor, Role
 from orchestrator.admin.acting import actor_of
 from orchestrator.admin.looking import Looking
 from orchestrator.admin.site import page_of
-from orchestrator.work_problems import AlreadyRetried, IllegalTransition, SessionExpired
+from orchestrator.problems import SeparationOfDuties
+from orchestrator.work_problems import (
+    AlreadyDecided,
+    AlreadyRetried,
+    ApprovalExpired,
+    IllegalTransition,
+    SessionExpired,
+)
 from sessions_app import permissions
-from sessions_app.admin.moves import Move, ReasonForm, make, make_each, offered
+from sessions_app.admin.moves import Move, MoveForm, ReasonForm, make, make_each, offered
 from sessions_app.models import Recorded
+
+_TOLD = (IllegalTransition, SessionExpired, AlreadyRetried, ApprovalExpired, AlreadyDecided, SeparationOfDuties)
+"""The refusals that are told on the row's page. Whoever has no right to a move gets another page."""
 
 
 class Moving(Looking):
@@ -31,6 +41,19 @@ class Moving(Looking):
     moves: ClassVar[Mapping[str, Move[Any]]]
     """The moves by their names in paths."""
 
+    @property
+    def called(self) -> str:
+        """What a row is called where somebody is asked to move it."""
+        return str(self.opts.verbose_name)
+
+    def particulars(self, row: Any, actor: Actor) -> list[tuple[str, str]]:
+        """What is to be read before a move, on the row's page and above every form, as titles and values."""
+        return []
+
+    def offers(self, row: Any, actor: Actor) -> list[str]:
+        """The moves, by name, that are legal now and this actor's to make."""
+        return list(offered(self.moves, row, actor=actor))
+
     def get_urls(self) -> list[URLPattern]:
         """The moves, before Django's catch-all."""
         view = self.admin_site.admin_view(self.move_view)
@@ -38,7 +61,7 @@ class Moving(Looking):
         return [path("<uuid:pk>/move/<slug:name>/", view, name=self._url_name), *urls]
 
     def buttons(self, row: Recorded, actor: Actor) -> list[dict[str, Any]]:
-        """The moves that are legal now and this actor's to make, as the theme has buttons."""
+        """What is offered, as the theme has buttons."""
         return [
             {
                 "title": self.moves[name].verb,
@@ -46,7 +69,7 @@ class Moving(Looking):
                 "variant": ActionVariant.DANGER if self.moves[name].ends else ActionVariant.PRIMARY,
                 "dialog": True,
             }
-            for name in offered(self.moves, row, actor=actor)
+            for name in self.offers(row, actor)
         ]
 
     def move_view(self, request: HttpRequest, pk: UUID, name: str) -> HttpResponse:
@@ -54,14 +77,14 @@ class Moving(Looking):
         if name not in self.moves:
             raise Http404
         move, actor, leads_to = self.moves[name], actor_of(request), pk
-        form = ReasonForm(request.POST if request.method == "POST" else None)
+        form = move.form(request.POST if request.method == "POST" else None)
         if not form.is_valid():
             row = permissions.find(move.model, pk, actor)
             move.insist(actor, row)
             return self._ask(request, form, move, row)
         try:
-            moved = make(move, pk, actor=actor, reason=form.cleaned_data["reason"])
-        except (IllegalTransition, SessionExpired, AlreadyRetried) as refusal:
+            moved = make(move, pk, actor=actor, **form.cleaned_data)
+        except _TOLD as refusal:
             self.message_user(request, f"{refusal.title}: {refusal.detail}", messages.ERROR)
         else:
             leads_to = moved.pk
@@ -92,18 +115,19 @@ class Moving(Looking):
     def _url_name(self) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_move"
 
-    def _ask(self, request: HttpRequest, form: ReasonForm, move: Move[Any], row: Recorded) -> HttpResponse:
+    def _ask(self, request: HttpRequest, form: MoveForm, move: Move[Any], row: Recorded) -> HttpResponse:
         what = f"{row.trail_role}, {row.status}: {row.pk}."
         asked = {
-            "title": f"{move.verb} this {self.opts.verbose_name}",
-            "explanation": " ".join(filter(None, (what, move.note, "The reason is kept with the event."))),
+            "title": f"{move.verb} this {self.called}",
+            "explanation": " ".join(filter(None, (what, move.note, form.kept))),
+            "particulars": self.particulars(row, actor_of(request)),
             "action": request.path,
             "back": str(page_of(self.model, row.pk)),
         }
         return self._form(request, form, move, asked)
 
     def _ask_for_all(
-        self, request: HttpRequest, form: ReasonForm, move: Move[Any], ticked: list[UUID], action: str
+        self, request: HttpRequest, form: MoveForm, move: Move[Any], ticked: list[UUID], action: str
     ) -> HttpResponse:
         each = f"Each is {move.past} by itself; one that cannot be does not keep the others from it."
         asked = {
@@ -116,7 +140,7 @@ class Moving(Looking):
         }
         return self._form(request, form, move, asked)
 
-    def _form(self, request: HttpRequest, form: ReasonForm, move: Move[Any], asked: dict[str, Any]) -> HttpResponse:
+    def _form(self, request: HttpRequest, form: MoveForm, move: Move[Any], asked: dict[str, Any]) -> HttpResponse:
         shown = {"opts": self.opts, "form": form, "button": move.verb, "variant": "danger" if move.ends else "primary"}
         context = {**self.admin_site.each_context(request), **shown, **asked}
         return TemplateResponse(request, "orchestrator/reason.html", context)

@@ -1,4 +1,4 @@
-"""What the lists and pages of sessions and tasks have in common."""
+"""What the lists and pages of sessions, tasks and approvals have in common."""
 
 from typing import Any
 
@@ -52,6 +52,7 @@ class RecordedAdmin(Moving):
         row, actor = kwargs["obj"], actor_of(request)
         told = {
             **timeline(row, actor=actor),
+            "particulars": self.particulars(row, actor),
             "parts": self.parts(row, actor),
             "actions_detail": self.buttons(row, actor),
         }

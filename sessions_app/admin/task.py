@@ -1,4 +1,4 @@
-"""Tasks: the list, and a task's page with its attempts, its sessions and its timeline."""
+"""Tasks: the list, and a task's page with its approvals, its attempts, its sessions and its timeline."""
 
 from typing import Any, ClassVar
 
@@ -55,7 +55,7 @@ class TaskAdmin(RecordedAdmin):
         return Q(to_role=term) | Q(from_role=term) | trace
 
     def parts(self, row: Task, actor: Actor) -> list[dict[str, Any]]:
-        """Attempts, sessions, and what retries it."""
+        """Approvals, attempts, sessions, and what retries it."""
         return parts(row, actor)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from orchestrator.fields import MAX_TEXT, Document, Flag, Name, Number, Text, Whole
@@ -90,7 +91,9 @@ class FailBody(_TokenBody):
     """What `POST /tasks/{id}/fail` takes."""
 
     error = ErrorBody()
-    retryable = Flag(required=False, help_text="Whether another attempt makes sense; true unless given.")
+    retryable = Flag(
+        required=False, allow_null=True, help_text="Whether another attempt makes sense; true unless given."
+    )
 
 
 class GrantedLeaseOut(LeaseOut):
@@ -99,6 +102,7 @@ class GrantedLeaseOut(LeaseOut):
     token = serializers.CharField(help_text="What the holder proves itself by. It is told once.")
 
 
+@extend_schema_serializer(component_name="ClaimedTask", description="A task, with the token of its new lease.")
 class ClaimedTaskOut(TaskOut):
     """A task that was just claimed, for the API's document alone."""
 

@@ -12,7 +12,8 @@ from orchestrator.pagination import LARGEST, SMALLEST
 from sessions_app.models import Attempt, Task
 from sessions_app.models.attempt import AttemptOutcome
 from sessions_app.models.task import DEFAULT_ATTEMPTS, DEFAULT_PRIORITY, HIGHEST_PRIORITY, MOST_ATTEMPTS, TaskStatus
-from sessions_app.serializers.approval import QuestionBody
+from sessions_app.serializers.approval import ApprovalOut, QuestionBody
+from sessions_app.serializers.session import SessionOut
 
 # For the API's document.
 _DOCUMENT = "At most 64 KiB as compact UTF-8."
@@ -146,6 +147,15 @@ class TaskOut(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
     allowed_transitions = serializers.ListField(child=serializers.ChoiceField(TaskStatus.values))
+
+
+@extend_schema_serializer(component_name="TaskWithParts", description="A task, and what `include` asked for beside it.")
+class TaskWithPartsOut(TaskOut):
+    """What `GET /tasks/{id}` answers, for the API's document alone."""
+
+    approvals = ApprovalOut(many=True, required=False)
+    sessions = SessionOut(many=True, required=False)
+    attempts = AttemptOut(many=True, required=False)
 
 
 @extend_schema_serializer(many=False, description="A page; `total` and `page` are there on a page by number only.")

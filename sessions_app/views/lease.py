@@ -96,7 +96,7 @@ class Holding(ApiViewSet):
             self._worked(pk, "fail"),
             token=body["lease_token"],
             error=body["error"],
-            retryable=body.get("retryable", True),
+            retryable=body.get("retryable") is not False,
             actor=self.actor,
             if_match=if_match,
         )

@@ -7,9 +7,25 @@ from orchestrator.openapi_headers import IF_MATCH, IF_NONE_MATCH, etag, location
 from orchestrator.problem_schemas import refusals
 from orchestrator.problems import InvalidRequest, NotFound, PreconditionFailed
 from orchestrator.work_problems import AlreadyRetried, IllegalTransition, StillReferenced
-from sessions_app.serializers.task import NeededReasonBody, NewTaskBody, ReasonBody, RouteBody, TaskPage
+from sessions_app.serializers.task import (
+    NeededReasonBody,
+    NewTaskBody,
+    ReasonBody,
+    RouteBody,
+    TaskPage,
+    TaskWithPartsOut,
+)
 from sessions_app.views.lease_docs import HOLDING
-from sessions_app.views.task_examples import CANCELLED, NUMBERED, RELEASED, RETRIED, TASK, WALKED, task_answer
+from sessions_app.views.task_examples import (
+    CANCELLED,
+    NUMBERED,
+    RELEASED,
+    RETRIED,
+    TASK,
+    WALKED,
+    WITH_PARTS,
+    task_answer,
+)
 from sessions_app.views.task_parameters import FILTERS, ID, INCLUDE, PAGES, WAIT
 
 documented = extend_schema_view(
@@ -79,7 +95,7 @@ documented = extend_schema_view(
                 "Work for finance",
             )
         ],
-        extensions=refusals(InvalidRequest),
+        extensions={**refusals(InvalidRequest), "x-needs-key": True},
     ),
     retrieve=extend_schema(
         operation_id="get_task",
@@ -87,7 +103,14 @@ documented = extend_schema_view(
         description="While its holder may report progress, and past its deadline, it is never a 304.",
         parameters=[ID, *WAIT, INCLUDE, IF_NONE_MATCH, etag(304), etag(200, required=False), retry_after(200)],
         responses={
-            200: task_answer(TASK, "The task"),
+            200: OpenApiResponse(
+                TaskWithPartsOut,
+                "The task.",
+                [
+                    answered("task", TASK, "The task"),
+                    answered("parts", WITH_PARTS, "With `include=sessions,attempts`"),
+                ],
+            ),
             304: OpenApiResponse(description="It is at one of the versions that `If-None-Match` names."),
         },
         extensions=refusals(InvalidRequest, NotFound),

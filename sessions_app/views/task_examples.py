@@ -49,6 +49,23 @@ NUMBERED = {"tasks": [TASK], "total": 1, "page": 1, "page_size": USUAL, "next_cu
 WALKED = {"tasks": [TASK], "page_size": USUAL, "next_cursor": None}
 
 
+WITH_PARTS = {
+    **DONE,
+    "sessions": [],
+    "attempts": [
+        {
+            "epoch": 1,
+            "attempt": 1,
+            "holder": "local|finn",
+            "claimed_at": "2026-11-24T09:01:00.000000Z",
+            "ended_at": "2026-11-24T09:01:30.000000Z",
+            "outcome": "completed",
+            "error": None,
+        }
+    ],
+}
+
+
 def task_answer(value: object, summary: str) -> OpenApiResponse:
     """A task that is answered."""
     return OpenApiResponse(TaskOut, f"{summary}.", [answered("task", value, summary)])

@@ -12,10 +12,14 @@ from django.test import RequestFactory
 from orchestrator import rate_limit
 from orchestrator.idempotency.claim import key_of
 from orchestrator.problems import InternalError
+from sessions_app.models import Task
 from tests.api import Api, token
 from tests.contract.api_document import Operation, assert_as_documented, operations
+from tests.contract.ready import ready
 from tests.database import service_connection
-from tests.sessions_app.session_calls import UNKNOWN_ID, overdue_session, path, session_in, somebody
+from tests.sessions_app.session_calls import UNKNOWN_ID, overdue_session, session_in, somebody
+from tests.sessions_app.task_calls import lapse, pass_deadline, task_in
+from tests.work import open_session
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,17 +30,11 @@ DECLARED = [
     # A fault of ours may be anywhere, and is not to be had for the asking.
     if slug != InternalError.slug
 ]
-BODIES: Mapping[str, Any] = {
-    "POST": {"agent_role": "finance"},
-    "PUT": {"status": "active"},
-    "PATCH": {"status": "active"},
-}
 
 
 @pytest.mark.parametrize(("operation", "slug"), DECLARED)
 def test_a_declared_refusal_is_met(operation: Operation, slug: str) -> None:
-    state = "completed" if operation.method == "DELETE" else "pending"
-    answer = REFUSED[slug](Call(operation, path(session_in(state))))
+    answer = REFUSED[slug](Call(operation))
     assert_as_documented(answer, operation)
     assert answer.json()["type"] == f"/problems/{slug}"
     assert answer.json()["status"] == answer.status_code
@@ -44,8 +42,7 @@ def test_a_declared_refusal_is_met(operation: Operation, slug: str) -> None:
 
 @pytest.mark.parametrize("operation", [pytest.param(operation, id=str(operation)) for operation in operations()])
 def test_the_same_call_without_what_is_wrong_succeeds(operation: Operation) -> None:
-    state = "completed" if operation.method == "DELETE" else "pending"
-    answer = Call(operation, path(session_in(state))).ask()
+    answer = Call(operation).ask()
     assert answer.status_code == operation.success
     assert_as_documented(answer, operation)
 
@@ -53,27 +50,39 @@ def test_the_same_call_without_what_is_wrong_succeeds(operation: Operation) -> N
 class Call:
     """A call that would succeed, for a refusal to spoil."""
 
-    def __init__(self, operation: Operation, session: str) -> None:
-        self.method = operation.method
-        self.path = session if "{id}" in operation.path else operation.path
-        self.body = BODIES.get(self.method)
+    def __init__(self, operation: Operation) -> None:
+        self.operation, self.method, self.about = operation, operation.method, ready(operation)
+        self.path, self.body = self.about.path, self.about.body
+
+    @property
+    def task(self) -> Task:
+        """The task that it is about."""
+        assert isinstance(self.about.row, Task)
+        return self.about.row
 
     def ask(self, roles: str = "operator", **headers: str) -> Any:
         """Send it, as somebody."""
-        return Api(token("olga", roles=roles)).send(self.method, self.path, self.body, **headers)
+        known = {**self.about.headers, **headers}
+        return Api(token("olga", roles=roles)).send(self.method, self.path, self.body, **known)
 
     def ask_raw(self, body: bytes, content_type: str = "application/json") -> Any:
         """Send other bytes."""
-        return Api(token("olga", roles="operator")).send_raw(self.method, self.path, body, content_type)
+        caller = Api(token("olga", roles="operator"))
+        return caller.send_raw(self.method, self.path, body, content_type, **self.about.headers)
 
     def ask_nobody(self) -> Any:
         """Send it without a token, as the first who fails to authenticate for a while."""
         rate_limit.of_failures.cache_clear()
         return Api(None).send(self.method, self.path, self.body)
 
-    def ask_about(self, session: str, query: str = "") -> Any:
-        """Send it for another session, or with a query."""
-        self.path = session + query
+    def ask_with(self, query: str) -> Any:
+        """Send it with a query."""
+        self.path += query
+        return self.ask()
+
+    def ask_about(self, pk: object) -> Any:
+        """Send it for another row."""
+        self.path = self.operation.path.replace("{id}", str(pk))
         return self.ask()
 
 
@@ -104,19 +113,45 @@ def _with_the_key_of_another(call: Call) -> Any:
 
 
 def _in_a_state_that_forbids_it(call: Call) -> Any:
-    return call.ask_about(path(session_in("pending" if call.method == "DELETE" else "completed")))
+    over = {"DELETE /tasks/{id}": "pending", "POST /tasks/{id}/retry": "completed", "DELETE /sessions/{id}": "pending"}
+    make = task_in if call.path.startswith("/tasks") else session_in
+    return call.ask_about(make(over.get(str(call.operation), "completed")).pk)
+
+
+def _without_its_lease(call: Call) -> Any:
+    lapse(call.task)
+    return call.ask()
+
+
+def _past_its_deadline(call: Call) -> Any:
+    pass_deadline(call.task)
+    return call.ask()
+
+
+def _with_a_session(call: Call) -> Any:
+    open_session(task=call.task)
+    return call.ask()
+
+
+def _twice(call: Call) -> Any:
+    call.ask()
+    return call.ask()
 
 
 REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "bad-request": lambda call: call.ask(host="elsewhere.example"),
     "invalid-json": lambda call: call.ask_raw(b"{"),
-    "invalid-request": lambda call: call.ask_about(call.path, "?nonsense=1"),
+    "invalid-request": lambda call: call.ask_with("?nonsense=1"),
     "unauthenticated": lambda call: call.ask_nobody(),
     "forbidden": lambda call: call.ask(roles="nobody"),
-    "not-found": lambda call: call.ask_about(f"/sessions/{UNKNOWN_ID}"),
+    "not-found": lambda call: call.ask_about(UNKNOWN_ID),
     "illegal-transition": _in_a_state_that_forbids_it,
     "request-in-flight": _in_flight,
-    "session-expired": lambda call: call.ask_about(path(overdue_session("pending"))),
+    "session-expired": lambda call: call.ask_about(overdue_session("pending").pk),
+    "lease-lost": _without_its_lease,
+    "deadline-exceeded": _past_its_deadline,
+    "still-referenced": _with_a_session,
+    "already-retried": _twice,
     "precondition-failed": lambda call: call.ask(if_match='"99"'),
     "body-too-large": lambda call: call.ask_raw(b" " * (settings.MAX_BODY_BYTES + 1)),
     "unsupported-media-type": lambda call: call.ask_raw(b"agent_role=finance", "text/plain"),

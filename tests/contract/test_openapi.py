@@ -22,6 +22,8 @@ from tests.contract.api_document import (
     operations,
     resolved,
 )
+from tests.sessions_app.task_calls import task_in
+from tests.work import open_session
 
 OPERATIONS = list(operations())
 NOT_OF_THE_API = ("/admin", "/api-docs", "/metrics", "/oidc", "/problems", "/static")
@@ -135,6 +137,52 @@ def test_a_page_has_the_fields_that_the_document_names(operator: Api, query: str
     said = document()["components"]["schemas"]["SessionPage"]
     assert set(answer.json()) == set(said["required"]) | only
     assert set(said["properties"]) == set(said["required"]) | {"total", "page"}
+
+
+@on_the_database
+@pytest.mark.parametrize(
+    ("schema", "query"),
+    [("TaskWithParts", "?include=sessions,attempts"), ("Task", ""), ("TaskWithParts", "?include=attempts,sessions")],
+)
+def test_a_task_has_the_fields_that_the_document_names(operator: Api, schema: str, query: str) -> None:
+    task = task_in("failed")
+    open_session(task=task)
+    told = operator.get(f"/tasks/{task.pk}{query}").json()
+    said = document()["components"]["schemas"][schema]
+    assert set(told) == set(said["properties"])
+    assert set(said["required"]) == set(document()["components"]["schemas"]["Task"]["properties"])
+    assert_valid(told, said)
+
+
+@on_the_database
+@pytest.mark.parametrize(("query", "only"), [("", {"total", "page"}), ("?cursor=", set())])
+def test_a_page_of_tasks_has_the_fields_that_the_document_names(operator: Api, query: str, only: set[str]) -> None:
+    task_in("active")
+    answer = operator.get(f"/tasks{query}")
+    assert_as_documented(answer, Operation("GET", "/tasks"))
+    said = document()["components"]["schemas"]["TaskPage"]
+    assert set(answer.json()) == set(said["required"]) | only
+
+
+@on_the_database
+def test_what_is_claimed_and_kept_has_the_fields_that_the_document_names(operator: Api) -> None:
+    task_in("pending")
+    [claimed] = operator.post("/tasks/claim", {"roles": ["finance"]}).json()["tasks"]
+    kept = operator.post(f"/tasks/{claimed['task_id']}/heartbeat", {"lease_token": claimed["lease"]["token"]}).json()
+    schemas = document()["components"]["schemas"]
+    assert set(claimed["lease"]) == set(schemas["GrantedLeaseOut"]["required"])
+    assert set(kept) == set(schemas["HeartbeatOut"]["required"])
+    assert set(kept["lease"]) == set(schemas["LeaseOut"]["required"])
+
+
+def test_a_key_is_named_where_it_counts_and_needed_where_it_must_be_there() -> None:
+    keyed = {}
+    for operation in OPERATIONS:
+        found = [one for one in map(resolved, operation.said["parameters"]) if one["name"] == "Idempotency-Key"]
+        keyed[str(operation)] = [one.get("required", False) for one in found]
+    assert [name for name, needed in keyed.items() if needed == [True]] == ["POST /tasks/route"]
+    without = {name for name, needed in keyed.items() if not needed and not name.startswith("GET ")}
+    assert without == {"POST /tasks/claim", "POST /tasks/{id}/heartbeat"}
 
 
 def _paths(patterns: list[Any], before: str = "/") -> Iterator[str]:

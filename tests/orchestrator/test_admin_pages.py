@@ -5,8 +5,9 @@ import re
 import pytest
 from django.db import connection
 
-from tests.admin import SESSIONS, TASKS, Browser, person, statements, text
+from tests.admin import APPROVALS, SESSIONS, TASKS, Browser, person, statements, text
 from tests.api import Api
+from tests.sessions_app.approval_states import requested
 from tests.sessions_app.task_states import active
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,6 +26,12 @@ REFUSED = {
     f"{TASKS}00000000-0000-0000-0000-000000000000/move/cancel/": (404, "There is no such thing"),
     f"{TASKS}add/": (403, "You may not do that"),
     f"{TASKS}?data__contains=a": (400, "cannot be understood"),
+    f"{APPROVALS}00000000-0000-0000-0000-000000000000/change/": (404, "There is no such thing"),
+    f"{APPROVALS}not-an-id/change/": (404, "There is no such thing"),
+    f"{APPROVALS}00000000-0000-0000-0000-000000000000/move/approve/": (404, "There is no such thing"),
+    f"{APPROVALS}add/": (403, "You may not do that"),
+    f"{APPROVALS}?action__contains=a": (400, "cannot be understood"),
+    f"{APPROVALS}?assignee=%00": (400, "assignee: It has a NUL character."),
     f"{TASKS}?to_role=%00": (400, "to_role: It has a NUL character."),
 }
 
@@ -69,7 +76,9 @@ def test_the_theme_has_the_policy_it_needs_and_nobody_else(agent: Api) -> None:
 
 def test_a_page_has_no_script_in_it_and_asks_for_nothing_elsewhere() -> None:
     browser = Browser(person())
-    for path in ("/admin/", SESSIONS, TASKS, f"{TASKS}{active().pk}/change/", "/admin/password_change/"):
+    where = f"{APPROVALS}{requested().pk}/"
+    rows = (f"{TASKS}{active().pk}/change/", f"{where}change/", f"{where}move/cancel/")
+    for path in ("/admin/", SESSIONS, TASKS, APPROVALS, *rows, "/admin/password_change/"):
         page = browser.get(path).content.decode()
         assert re.findall(r"<script(?![^>]*\bsrc=)(?![^>]*type=\"application/json\")[^>]*>", page) == [], path
         assert re.findall(r'<[^>]+\son\w+="', page) == [], path
@@ -106,5 +115,6 @@ def test_the_overview_leads_to_the_lists() -> None:
     page = Browser(person()).get("/admin/")
     assert f'href="{SESSIONS}"' in page.content.decode()
     assert f'href="{TASKS}"' in page.content.decode()
+    assert f'href="{APPROVALS}"' in page.content.decode()
     assert 'href="/admin/audit_app/auditevent/"' in page.content.decode()
     assert "Groups" not in text(page)

@@ -225,7 +225,7 @@ def test_takes_the_row_and_what_belongs_to_it() -> None:
     task, browser = active(), Browser(person())
     open_session(task=task)
     page(task, browser)
-    shown = ("django_session", "people_person", "tasks", "audit_events", "task_attempts", "sessions")
+    shown = ("django_session", "people_person", "tasks", "audit_events", "approvals", "task_attempts", "sessions")
     with statements(*shown):
         assert page(task, browser).status_code == 200
     first, _again = retried()

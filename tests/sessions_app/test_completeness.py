@@ -39,8 +39,8 @@ MAKE: dict[str, Callable[[], Recorded]] = {
     "task": work.new_task,
     "approval": lambda: work.new_approval(work.new_task()),
 }
-NEXT = {"session": "active", "task": "active", "approval": "approved"}
-OTHER = {"session": "completed", "task": "blocked", "approval": "rejected"}
+NEXT = {"session": "active", "task": "blocked", "approval": "approved"}
+OTHER = {"session": "completed", "task": "cancelled", "approval": "rejected"}
 UNTOLD = [
     ("session", "metadata", '{"n": 1}'),
     ("session", "role", "manager"),

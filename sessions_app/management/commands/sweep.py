@@ -63,9 +63,7 @@ DUTIES: tuple[Callable[[], str], ...] = (_expire, _settle_approvals, _settle_tas
 class Command(BaseCommand):
     """Ends with 1 where a duty could not be done wholly."""
 
-    help = (
-        "Do all housekeeping: expire sessions and approvals, settle tasks, end logins, purge keys, seal the trail."
-    )
+    help = "Do all housekeeping: expire sessions and approvals, settle tasks, end logins, purge keys, seal the trail."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """How often."""

@@ -1,0 +1,34 @@
+"""The callers of the rights matrix, and the words of its cells."""
+
+from collections.abc import Callable
+
+from tests.api import token
+from tests.orchestrator.tokens import after, saying
+
+HIDDEN = "200, without it"
+"""What a list or a claim answers that does not have the row."""
+
+Cell = int | str
+Line = dict[str, tuple[Cell, Cell]]
+"""By each caller: what is answered on their own row, and on the foreign one."""
+
+EVERYTHING = {"roles": ["agent", "approver", "auditor", "operator"]}
+
+# Alice made the row `own`, for the role finance; zoe the row `foreign`, for legal. Both are of the tenant default.
+OWNERS = {"own": ("alice", "finance"), "foreign": ("zoe", "legal")}
+
+CALLERS: dict[str, Callable[[], str | None]] = {
+    "no token": lambda: None,
+    "expired": saying(exp=after(-31), tenant="default", realm_access=EVERYTHING, agent_roles=["finance", "legal"]),
+    "other tenant": lambda: token("alice", "agent,approver,auditor,operator", "finance,legal", tenant="other"),
+    "no role": lambda: token("alice", "", "finance,legal"),
+    "agent of the role": lambda: token("bob"),
+    "agent of another role": lambda: token("bob", agent_roles="sales"),
+    "owner": lambda: token("alice", agent_roles="sales"),
+    "approver": lambda: token("mia", "approver"),
+    "requester as approver": lambda: token("alice", "approver"),
+    "auditor": lambda: token("ada", "auditor", ""),
+    "operator": lambda: token("olga", "operator", ""),
+    "service account": lambda: token("billing", service_account=True),
+    "agent for a person": lambda: token("olga", "agent,operator,approver", "finance", act_subject="bot"),
+}
