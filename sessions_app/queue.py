@@ -22,9 +22,9 @@ _DUE = (
     "status = 'pending' AND (not_before IS NULL OR not_before <= statement_timestamp())"
     " AND (deadline IS NULL OR deadline > statement_timestamp())"
 )
-# One ordered walk for each role: asked for all roles at once, PostgreSQL would sort all that waits for any of them. An
-# array, and not a join: what waits now is seldom what the statistics say, and a join planned for one row walks the queue
-# again for each of two thousand.
+# One ordered walk for each role: asked for all roles at once, PostgreSQL would sort all that waits for any of them.
+# An array, and not a join: what waits now is seldom what the statistics say, and a join that is planned for one row
+# walks the queue again for each of two thousand.
 _NEAREST = f"""
 id = ANY(ARRAY(
   SELECT near.id FROM unnest(%s::text[]) AS asked(role) CROSS JOIN LATERAL (
