@@ -14,13 +14,21 @@ from sessions_app.models import Task
 from sessions_app.sweeping import sweep
 from sessions_app.transitions.clock import database_now
 from tests.concurrency import tasks
-from tests.concurrency.racing import Call, at_once, codes, finn, kind, no_events, results, wait_for_waiters
+from tests.concurrency.racing import Call, at_once, codes, finn, kind, no_events, wait_for_waiters
 from tests.concurrency.tasks import assert_tasks_hold, held, lapse, path, refusals, words
 from tests.work import events, in_a_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SOON = timedelta(milliseconds=500)
+EARLY = 4
+"""So many calls come well before the moment that is raced for."""
+
+
+@pytest.fixture(autouse=True)
+def finn_has_a_token() -> None:
+    """Made beforehand, so that nothing but the calls takes time."""
+    finn()
 
 
 def swept() -> list[int]:
@@ -33,16 +41,17 @@ def holders_call(task: Task, token: str, verb: str) -> Call:
 
 
 def around(moment: float, calls: Sequence[Call], sweeping: Callable[[], object]) -> list[Any]:
-    """The answers to calls that come from well before a moment until well after, while sweeps come all the time."""
-    first = moment - 0.4
-    each = [partial(_at, first + 0.6 * n / len(calls), call) for n, call in enumerate(calls)]
+    """The answers to calls that come about a moment and after it, while sweeps come all the time."""
+    half = len(calls) // 2
+    times = [moment + 0.2 * (n / half - 0.5) for n in range(half)] + [moment + 0.1] * (len(calls) - half)
+    each = [partial(_at, when, call) for when, call in zip(times, calls, strict=True)]
     callers = [in_a_thread(lambda mine=each[k::2]: [call() for call in mine]) for k in range(2)]  # type: ignore[misc]
     while not all(caller.done() for caller in callers):
         sweeping()
         time.sleep(0.003)
     sweeping()
     answers: list[Any] = [None] * len(calls)
-    answers[0::2], answers[1::2] = results(callers)
+    answers[0::2], answers[1::2] = (caller.result() for caller in callers)
     return answers
 
 
@@ -55,11 +64,12 @@ def _at(moment: float, call: Call) -> Any:
 
 
 def test_a_heartbeat_that_won_keeps_the_lease_and_one_that_lost_is_told() -> None:
-    taken = tasks.all_held(tasks.many_routed(32))
-    lapse(*(task for task, _ in taken), after=SOON)
-    moment = time.monotonic() + SOON.total_seconds()
+    taken = tasks.all_held(tasks.many_routed(24))
     beats = [holders_call(task, token, "heartbeat") for task, token in taken]
-    answers = around(moment, beats, lambda: sweep(REQUEUE_LAPSED))
+    early = [call() for call in beats[:EARLY]]
+    lapse(*(task for task, _ in taken[EARLY:]), after=SOON)
+    moment = time.monotonic() + SOON.total_seconds()
+    answers = early + around(moment, beats[EARLY:], lambda: sweep(REQUEUE_LAPSED))
     for (task, _), answer in zip(taken, answers, strict=True):
         stored = Task.objects.get(pk=task.pk)
         if answer.status_code == 200:
@@ -75,11 +85,12 @@ def test_a_heartbeat_that_won_keeps_the_lease_and_one_that_lost_is_told() -> Non
 
 
 def test_a_complete_before_its_lease_lapsed_stands_and_one_after_it_is_refused() -> None:
-    taken = tasks.all_held(tasks.many_routed(32))
-    lapse(*(task for task, _ in taken), after=SOON)
-    moment = time.monotonic() + SOON.total_seconds()
+    taken = tasks.all_held(tasks.many_routed(24))
     ends = [holders_call(task, token, "complete") for task, token in taken]
-    answers = around(moment, ends, lambda: sweep(REQUEUE_LAPSED))
+    early = [call() for call in ends[:EARLY]]
+    lapse(*(task for task, _ in taken[EARLY:]), after=SOON)
+    moment = time.monotonic() + SOON.total_seconds()
+    answers = early + around(moment, ends[EARLY:], lambda: sweep(REQUEUE_LAPSED))
     for (task, _), answer in zip(taken, answers, strict=True):
         left = ["completed"] if answer.status_code == 200 else ["requeued"]
         assert words(task) == ["created", "claimed", *left]
@@ -105,7 +116,7 @@ def test_a_holder_who_waits_for_a_sweep_has_lost_the_lease(verb: str) -> None:
 
 def test_a_sweep_passes_over_what_its_holder_is_just_completing() -> None:
     task, token = held()
-    lapse(task, after=SOON)
+    lapse(task, after=4 * SOON)
     with no_events():
         completing = in_a_thread(holders_call(task, token, "complete"))
         wait_for_waiters(1)
@@ -125,10 +136,11 @@ def test_a_sweep_passes_over_what_its_holder_is_just_completing() -> None:
 
 
 def test_a_complete_before_the_deadline_stands_and_one_after_it_is_refused() -> None:
-    due, moment = database_now() + 2 * SOON, time.monotonic() + 2 * SOON.total_seconds()
-    taken = tasks.all_held(tasks.many_routed(32, deadline=due))
+    due, moment = database_now() + 4 * SOON, time.monotonic() + 4 * SOON.total_seconds()
+    taken = tasks.all_held(tasks.many_routed(24, deadline=due))
     ends = [holders_call(task, token, "complete") for task, token in taken]
-    answers = around(moment, ends, lambda: sweep(FAIL_OVERDUE))
+    early = [call() for call in ends[:EARLY]]
+    answers = early + around(moment, ends[EARLY:], lambda: sweep(FAIL_OVERDUE))
     for (task, _), answer in zip(taken, answers, strict=True):
         if answer.status_code == 200:
             assert words(task) == ["created", "claimed", "completed"]

@@ -371,7 +371,7 @@ def run(examples: int, steps: int) -> None:
 
 
 def test_whatever_is_done_to_tasks_leaves_them_whole() -> None:
-    run(examples=20, steps=30)
+    run(examples=15, steps=30)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from tests.work import in_a_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROUNDS = 8
+ROUNDS = 6
 BEGINNING = ["created", "claimed"]
 
 OnHeld = Callable[[Task, str], Call]
