@@ -26,8 +26,8 @@ test-keycloak: .venv/installed-dev ## Tokens, logins, rotated keys and an outage
 	@exec $(BIN)/python -m pytest -m keycloak tests/keycloak
 
 .PHONY: bench
-bench: .venv/installed-dev ## What the promises of speed come to, on a million sessions; some minutes
-	@exec $(BIN)/python -m benchmarks.bench
+bench: .venv/installed-dev ## What the promises of speed come to, on a million sessions; some minutes (PARTS=keyed for one part)
+	@exec $(BIN)/python -m benchmarks.bench $(PARTS)
 
 lint: .venv/installed-dev ## ruff, mypy, the import arrows, missing migrations
 	$(BIN)/ruff check .

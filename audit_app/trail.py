@@ -91,17 +91,19 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An event with its canonical text and the hash that the next one will name."""
+    """An event with its changes as they are told, its canonical text and the hash that the next one will name."""
 
     event: Event
+    changes: Mapping[str, Any]
     body: str
     hash: bytes
 
 
 def link(event: Event) -> Link:
     """Fix an event's text and hash: SHA256(DOMAIN ‖ hash before ‖ text), the text in RFC 8785 form."""
-    text = canonical(event)
-    return Link(event, text.decode(), chained_hash(event.prev_hash or GENESIS, text))
+    changes = digested(event.changes)
+    text = canonical(event, changes)
+    return Link(event, changes, text.decode(), chained_hash(event.prev_hash or GENESIS, text))
 
 
 def chained_hash(prev_hash: bytes, body: bytes) -> bytes:
@@ -109,8 +111,8 @@ def chained_hash(prev_hash: bytes, body: bytes) -> bytes:
     return hashlib.sha256(DOMAIN + prev_hash + body).digest()
 
 
-def canonical(event: Event) -> bytes:
-    """Everything the event says, as canonical JSON (RFC 8785) in UTF-8."""
+def canonical(event: Event, changes: Mapping[str, Any]) -> bytes:
+    """Everything the event says, with its changes as they are told, as canonical JSON (RFC 8785) in UTF-8."""
     actor = event.actor
     return dumps(
         {
@@ -121,7 +123,7 @@ def canonical(event: Event) -> bytes:
             },
             "at": instant(event.at),
             "cause": str(event.cause) if event.cause else None,
-            "changes": digested(event.changes),
+            "changes": changes,
             "event_type": str(event.action),
             "from": event.from_status,
             "id": str(event.id),
@@ -158,6 +160,8 @@ def digested(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _short(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int):
+        return value
     text = dumps(value)
     if len(text) <= DIGEST_ABOVE:
         return value
@@ -196,7 +200,7 @@ def _row(made: Link) -> tuple[Any, ...]:
         event.role,
         event.at,
         actor.origin.trace_id,
-        Jsonb({"changes": digested(event.changes)}),
+        Jsonb({"changes": made.changes}),
         event.subject_type,
         event.subject_id,
         event.seq,

@@ -1,4 +1,7 @@
-"""make bench: a PostgreSQL of its own from the wheel, as it is by default, two databases in it, and the measuring."""
+"""make bench: a PostgreSQL of its own from the wheel, as it is by default, two databases in it, and the measuring.
+
+`python -m benchmarks.bench keyed` measures one part alone.
+"""
 
 import os
 import subprocess
@@ -18,8 +21,8 @@ SMALL = "small"
 """The database beside the usual one, for what is compared with little data."""
 
 
-def main() -> int:
-    """Measure, print the table, and end with 1 where a promise is not kept."""
+def main(parts: list[str]) -> int:
+    """Measure some parts, or all; print the table, and end with 1 where a promise is not kept."""
     with tempfile.TemporaryDirectory(prefix="orchestrator-bench-") as folder:
         # The server may run as another user, who has to come this far.
         Path(folder).chmod(0o755)
@@ -32,7 +35,7 @@ def main() -> int:
                 "DATABASE_OWNER_URL": owner,
             }
             return subprocess.run(
-                [sys.executable, "-m", "benchmarks.measured"], cwd=HERE, env=env, check=False
+                [sys.executable, "-m", "benchmarks.measured", *parts], cwd=HERE, env=env, check=False
             ).returncode
 
 
@@ -53,4 +56,4 @@ def _databases(var: Path) -> Iterator[Server]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -4,15 +4,28 @@ import json
 import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
-from psycopg import ProgrammingError
+from psycopg import IsolationLevel, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+from redis import ConnectionPool
+from redis.exceptions import RedisError
 
 _ON = {"1", "true", "yes", "on"}
 _MOST_DIGITS = 18
 _OFF = {"0", "false", "no", "off"}
+
+# libpq's own defaults wait for minutes, or for ever, for a server that is gone without a word. These notice it within
+# ten seconds, which is as long as a statement may run; on a unix socket they mean nothing. See docs/adr/0009.
+_PATIENCE = {
+    "connect_timeout": "3",
+    "keepalives": "1",
+    "keepalives_idle": "4",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
 
 
 def text(name: str, default: str | None = None) -> str:
@@ -107,7 +120,11 @@ def secret(name: str, fallback: Path | None = None) -> str:
 
 
 def database(name: str, fallback: Path | None = None) -> dict[str, object]:
-    """A postgresql:// address as Django's DATABASES entry. Read like a secret, since it may hold a password."""
+    """A postgresql:// address as Django's DATABASES entry. Read like a secret, since it may hold a password.
+
+    What it says of patience is taken. Each transaction says that it is READ COMMITTED, whatever the default: under a
+    snapshot of its own a claim would not see what a twin has committed meanwhile.
+    """
     address = secret(name, fallback)
     try:
         parts = conninfo_to_dict(address)
@@ -117,14 +134,37 @@ def database(name: str, fallback: Path | None = None) -> dict[str, object]:
         raise ImproperlyConfigured(f"{name} must be a postgresql:// address that names a database.")
     known = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
     entry: dict[str, object] = {key: str(parts.pop(part, None) or "") for key, part in known.items()}
-    # Without a limit of its own a connect to a host that is gone waits for minutes.
-    return {"ENGINE": "django.db.backends.postgresql", **entry, "OPTIONS": {"connect_timeout": "3", **parts}}
+    options = {**_PATIENCE, **parts, "isolation_level": IsolationLevel.READ_COMMITTED}
+    return {"ENGINE": "django.db.backends.postgresql", **entry, "OPTIONS": options}
 
 
 def optional_secret(name: str) -> str:
     """A secret, or "" where it is not set."""
     given = os.environ.get(name, "").strip() or os.environ.get(f"{name}_FILE", "").strip()
     return secret(name) if given else ""
+
+
+def redis_url(name: str) -> str:
+    """A redis://, rediss:// or unix:// address, or "" where it is not set. Read like a secret.
+
+    It may say which database and how TLS is done (`db`, `ssl_…`), and not how long anybody waits.
+    """
+    value = optional_secret(name)
+    try:
+        chosen = parse_qs(urlsplit(value).query)
+        sound = all(option == "db" or option.startswith("ssl_") for option in chosen)
+        if value:
+            # Made, and not connected: whatever it would choke on, it does here.
+            pool = ConnectionPool.from_url(value)
+            pool.make_connection()
+            sound = sound and bool(pool.connection_kwargs.get("host") or pool.connection_kwargs.get("path"))
+    except (ValueError, TypeError, RedisError):
+        sound = False
+    if not sound:
+        raise ImproperlyConfigured(
+            f"{name} must be a redis://, rediss:// or unix:// address, without options of its own."
+        )
+    return value
 
 
 def rate(name: str, default: str) -> tuple[int, int] | None:

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gunicorn.app.wsgiapp import WSGIApplication
+from gunicorn.arbiter import Arbiter
 
 from orchestrator.local_database import HERE, CannotRun, alone_in, database, make_secret
+from orchestrator.sweeper import Sweeper
 
 _PATIENCE_SECONDS = 5
 
@@ -27,7 +29,8 @@ def main() -> None:
             make_secret(var / "secret_key", secrets.token_urlsafe(50))
             with database(var) as service:
                 os.environ["DATABASE_URL"] = service
-                serve(announcement(port))
+                with Sweeper.beside() as sweeper:
+                    serve(announcement(port), sweeper)
     except CannotRun as problem:
         sys.exit(f"make run: {problem}")
 
@@ -96,11 +99,24 @@ def _is_free(port: int) -> bool:
         return True
 
 
+class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's master, which looks after the sweeper as it does after the workers."""
+
+    def __init__(self, app: WSGIApplication, sweeper: Sweeper) -> None:
+        self.sweeper = sweeper
+        super().__init__(app)
+
+    def manage_workers(self) -> None:
+        """Called every second, and whenever a child ended."""
+        super().manage_workers()
+        self.sweeper.look_after()
+
+
 class Local(WSGIApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn as docker/gunicorn.conf.py has it, telling when it listens."""
 
-    def __init__(self, when_ready: Callable[[object], None]) -> None:
-        self.when_ready = when_ready
+    def __init__(self, when_ready: Callable[[object], None], sweeper: Sweeper) -> None:
+        self.when_ready, self.sweeper = when_ready, sweeper
         super().__init__("%(prog)s", prog="make run")
 
     def load_config(self) -> None:
@@ -110,11 +126,15 @@ class Local(WSGIApplication):  # type: ignore[misc]  # gunicorn has no types
         # Somebody waits at the terminal: a worker that holds a connection open must not keep them.
         self.cfg.set("graceful_timeout", 2)
 
+    def run(self) -> None:
+        """With a master of our own."""
+        Master(self, self.sweeper).run()
 
-def serve(when_ready: Callable[[object], None]) -> None:
+
+def serve(when_ready: Callable[[object], None], sweeper: Sweeper) -> None:
     """Run gunicorn in this process, so that nothing outlives it: its workers end when their parent is gone."""
     sys.argv = ["gunicorn", "--config", str(HERE / "docker" / "gunicorn.conf.py"), "--chdir", str(HERE)]
-    Local(when_ready).run()
+    Local(when_ready, sweeper).run()
 
 
 if __name__ == "__main__":

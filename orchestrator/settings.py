@@ -114,7 +114,7 @@ IDEMPOTENCY_PASSED_OVER = ("/tasks/claim", "/tasks/*/heartbeat")
 IDEMPOTENCY_EPOCH = env.whole("IDEMPOTENCY_EPOCH", 1, 1, 2**31)
 """Part of every cached answer's name: raise it when a database is restored to an older point."""
 
-REDIS_URL = env.optional_secret("REDIS_URL")
+REDIS_URL = env.redis_url("REDIS_URL")
 """Where answers are cached and rates counted. Without it the guarantees are the same."""
 CACHES: dict[str, dict[str, object]] = {
     # Django's own cache unpickles what it reads: in Redis, whoever writes there would run code here.

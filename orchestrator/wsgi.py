@@ -8,9 +8,11 @@ from django.conf import settings
 from django.core.checks import Tags, run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.wsgi import get_wsgi_application
+from django.db.backends.signals import connection_created
 from django.utils.http import parse_header_parameters
 
 from orchestrator.bodies import PatientBody
+from orchestrator.patience import bounded
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator.settings")
 
@@ -52,6 +54,8 @@ def refuse_what_is_unsafe() -> None:
         raise ImproperlyConfigured("\n".join(f"{found.id}: {found.msg} {found.hint}" for found in serious))
 
 
+# Here, where threads are few and somebody waits for each; a command may run a statement for as long as it likes.
+connection_created.connect(bounded)
 _django = get_wsgi_application()
 refuse_what_is_unsafe()
 application = MeasuredBodies(_django)

@@ -15,25 +15,46 @@ from sessions_app.models.task import TaskStatus
 ORDER = ("-priority", "created_at", "id")
 """Highest priority first, then oldest."""
 
-NEAR = 500
-"""How far into the queue of each role a claim for several roles looks: more than others can hold at once."""
+NEAR = 200
+"""How far into the queue a claim looks: more than others can be just taking."""
+_MANY = 1_000
 
-_DUE = (
-    "status = 'pending' AND (not_before IS NULL OR not_before <= statement_timestamp())"
-    " AND (deadline IS NULL OR deadline > statement_timestamp())"
-)
-# One ordered walk for each role: asked for all roles at once, PostgreSQL would sort all that waits for any of them.
+# Beside what never had to wait stands what had to and may begin now: one index has the former in its order, another the
+# latter by its time, so that nobody walks over what still has to wait, however much that is.
+_AT_ONCE, _BEGUN = "not_before IS NULL", "not_before <= statement_timestamp()"
+
+
+def _pending(columns: str, begins: str, of_type: str) -> str:
+    """The pending tasks for a role that is asked for, within their deadline."""
+    return (
+        f"SELECT {columns} FROM tasks WHERE tenant = asked.tenant AND to_role = asked.role AND status = 'pending'"
+        f" AND {begins} AND {of_type} AND (deadline IS NULL OR deadline > statement_timestamp())"
+    )
+
+
+# The next ones of each role; asked for all roles at once, PostgreSQL would sort all that waits for any of them. What
+# had to wait and may begin now is taken as a whole and sorted; where that is much, a third index has it in the order of
+# claims, among what still has to wait.
+_PLACE, _NEXT = "id, priority, created_at", f"ORDER BY priority DESC, created_at, id LIMIT {NEAR}"
+_NAMED = "(asked.types IS NULL OR task_type = ANY(asked.types))"
 _NEAREST = f"""
-SELECT near.id FROM unnest(%s::text[]) AS asked(role) CROSS JOIN LATERAL (
-  SELECT id FROM tasks WHERE tenant = %s AND to_role = asked.role AND {_DUE}
-    AND (%s::text[] IS NULL OR task_type = ANY(%s))
-  ORDER BY priority DESC, created_at, id LIMIT {NEAR}) AS near
+SELECT near.id
+FROM (unnest(%s::text[]) AS each(role) CROSS JOIN (SELECT %s::text, %s::text[]) AS given(tenant, types)) AS asked
+CROSS JOIN LATERAL (
+  WITH begun AS ({_pending(_PLACE, _BEGUN, _NAMED)} ORDER BY not_before LIMIT {_MANY})
+  ({_pending(_PLACE, _AT_ONCE, _NAMED)} {_NEXT})
+  UNION (TABLE begun)
+  UNION ({_pending(_PLACE, _BEGUN, _NAMED)} AND (SELECT count(*) FROM begun) = {_MANY} {_NEXT})
+) AS near {_NEXT}
 """
 
+_WAITS = " UNION ALL ".join(
+    _pending("", begins, of_type)
+    for begins in (_AT_ONCE, _BEGUN)
+    for of_type in ("asked.task_type IS NULL", "task_type = asked.task_type")
+)
 _WAITING = f"""
-SELECT asked.n, (SELECT count(*) FROM (
-  SELECT FROM tasks WHERE tenant = asked.tenant AND to_role = asked.role AND {_DUE}
-    AND (asked.task_type IS NULL OR task_type = asked.task_type) LIMIT {NEAR}) AS nearest)
+SELECT (SELECT count(*) FROM ({_WAITS} LIMIT {NEAR}) AS waits)
 FROM unnest(%s::int[], %s::text[], %s::text[], %s::text[]) AS asked(n, tenant, role, task_type) ORDER BY asked.n
 """
 
@@ -45,10 +66,8 @@ def claimable(actor: Actor, roles: Collection[str], task_types: Collection[str] 
     rows = rows.filter(Q(deadline__isnull=True) | Q(deadline__gt=Now()))
     if task_types is not None:
         rows = rows.filter(task_type__in=task_types)
-    if len(roles) == 1:
-        return rows.filter(to_role=next(iter(roles))).order_by(*ORDER)[:most]
-    types = None if task_types is None else list(task_types)
-    nearest = RawSQL(_NEAREST, [list(roles), actor.tenant, types, types], UUIDField())  # noqa: S611  no input in it
+    asked = [list(roles), actor.tenant, None if task_types is None else list(task_types)]
+    nearest = RawSQL(_NEAREST, asked, UUIDField())  # noqa: S611  no input in it
     return rows.filter(pk__in=nearest).order_by(*ORDER)[:most]
 
 
@@ -57,4 +76,4 @@ def waiting_for(asked: Sequence[tuple[str, str, str | None]]) -> list[int]:
     columns = zip(*((n, *one) for n, one in enumerate(asked)), strict=True)
     with connection.cursor() as cursor:
         cursor.execute(_WAITING, [list(column) for column in columns])
-        return [count for _, count in cursor.fetchall()]
+        return [count for (count,) in cursor.fetchall()]

@@ -1,10 +1,9 @@
 """Many sessions, fast: whole ones, each with its first event, or mere rows for plans and measurements."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
 from django.conf import settings
 from django.db import connection
 from uuid_utils.compat import uuid7
@@ -16,6 +15,8 @@ from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
 from orchestrator.clock import database_now
 from sessions_app.models import Session, Task
 from sessions_app.transitions.recording import begin
+from tests import mere_rows, task_seeding
+from tests.mere_rows import HEAD, NULL, SMALL_TENANT, TENANT, Owner
 
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -77,9 +78,8 @@ def _copy(rows: Iterable[Session]) -> None:
             )
 
 
-# Mere rows: no events, and the triggers that ask for them lifted within the transaction.
+# Mere rows: see tests/mere_rows.py.
 
-TENANT, SMALL_TENANT = "default", "small"
 RARE_ROLE, RARE_PERSON, RARE_STATUS = "archive", "rare", "failed"
 ROWS_A_TASK = 5
 
@@ -87,16 +87,11 @@ _COLUMNS = (
     "id, tenant, created_at, updated_at, created_by_issuer, created_by_subject, version, audit_head, role, task_id,"
     " status, metadata, expires_at"
 )
-_TASK_COLUMNS = (
-    "id, tenant, created_at, updated_at, created_by_issuer, created_by_subject, version, audit_head, task_type,"
-    " description, from_role, to_role, status, data, trace_id"
-)
-_HEAD = "\\\\x" + "00" * 32
 _ROLES = ("finance", "finance", "manager", "legal", "research")
 _STATUSES = ("pending", "active", "completed", "completed", "completed")
 
 
-def company(owner: psycopg.Connection[Any], count: int) -> None:
+def company(owner: Owner, count: int) -> None:
     """`count` sessions as a company has them, a second apart, the newest now; then what the planner knows of them.
 
     One in a hundred is another tenant's. Of the rest one in a thousand has RARE_ROLE, RARE_PERSON or RARE_STATUS, one
@@ -105,28 +100,43 @@ def company(owner: psycopg.Connection[Any], count: int) -> None:
     """
     now = datetime.now().astimezone()
     tasks = [str(uuid7()) for _ in range(max(count // 10 // ROWS_A_TASK, 1))]
-    with owner.transaction():
-        _lift(owner, "tasks")
-        _write(owner, "tasks", _TASK_COLUMNS, (_task(pk, now) for pk in tasks))
-        _write_sessions(owner, (_session(n, count, now, tasks) for n in range(count)))
-    _settle(owner)
+    task_seeding.write(owner, (task_seeding.Row(created=now) for _ in tasks), tasks)
+    of_tasks(owner, count, tasks)
 
 
-def overdue(owner: psycopg.Connection[Any], count: int) -> None:
+_ANSWERS = """
+INSERT INTO idempotency_records (k, fp, status, headers, body, request_id, created_at, expires_at)
+SELECT sha256(('k' || n)::bytea), sha256(('fp' || n)::bytea), 201,
+  '{"Content-Type": "application/json", "Location": "/sessions/00000000-0000-7000-8000-000000000000",
+    "ETag": "\\"1\\""}',
+  convert_to(rpad('{"session_id": "' || n, 420, ' '), 'UTF8'), md5(n::text),
+  now() - (%(count)s - n) * interval '1 day' / %(count)s, now() + n * interval '1 day' / %(count)s
+FROM generate_series(1, %(count)s) n
+"""
+
+
+def answers(owner: Owner, count: int) -> None:
+    """`count` remembered answers, as a day of opening sessions leaves them; none is past its time yet."""
+    owner.execute(_ANSWERS, {"count": count})
+    owner.execute("VACUUM (ANALYZE) idempotency_records")
+
+
+def of_tasks(owner: Owner, count: int, tasks: Sequence[str]) -> None:
+    """The sessions of a company whose tasks are there."""
+    now = datetime.now().astimezone()
+    mere_rows.write(owner, "sessions", _COLUMNS, (_session(n, count, now, tasks) for n in range(count)))
+    mere_rows.settle(owner, "sessions")
+
+
+def overdue(owner: Owner, count: int) -> None:
     """`count` open sessions whose time has passed."""
     now = datetime.now().astimezone()
     past = (_row(now, now - timedelta(seconds=count - n), {"n": n}) for n in range(count))
-    with owner.transaction():
-        _write_sessions(owner, past)
-    _settle(owner)
+    mere_rows.write(owner, "sessions", _COLUMNS, past)
+    mere_rows.settle(owner, "sessions")
 
 
-def _write_sessions(owner: psycopg.Connection[Any], lines: Iterable[str]) -> None:
-    _lift(owner, "sessions")
-    _write(owner, "sessions", _COLUMNS, lines)
-
-
-def _session(n: int, count: int, now: datetime, tasks: list[str]) -> str:
+def _session(n: int, count: int, now: datetime, tasks: Sequence[str]) -> str:
     created = now - timedelta(seconds=count - 1 - n)
     document = f'{{"quarter": "Q{n % 4 + 1}", "cost": {{"centre": {n % 9973}}}, "invoice": {n}}}'
     rare = n % 1000
@@ -138,7 +148,7 @@ def _session(n: int, count: int, now: datetime, tasks: list[str]) -> str:
         role=RARE_ROLE if rare == 501 else _ROLES[n % 7 % 5],
         subject=RARE_PERSON if rare == 502 else f"agent-{n % 41}",
         status=RARE_STATUS if rare == 504 else _STATUSES[n % 11 % 5],
-        task=tasks[n // 10 % len(tasks)] if n % 10 == 4 else "\\N",
+        task=tasks[n // 10 % len(tasks)] if n % 10 == 4 else NULL,
     )
 
 
@@ -151,43 +161,10 @@ def _row(
     role: str = "finance",
     subject: str = "alice",
     status: str = "pending",
-    task: str = "\\N",
+    task: str = NULL,
 ) -> str:
     text = str(document).replace("'", '"')
     return (
-        f"{uuid7()}\t{tenant}\t{created}\t{created}\tlocal\t{subject}\t1\t{_HEAD}\t{role}\t{task}\t{status}\t{text}"
+        f"{uuid7()}\t{tenant}\t{created}\t{created}\tlocal\t{subject}\t1\t{HEAD}\t{role}\t{task}\t{status}\t{text}"
         f"\t{expires}\n"
     )
-
-
-def _task(pk: str, now: datetime) -> str:
-    return f"{pk}\t{TENANT}\t{now}\t{now}\tlocal\talice\t1\t{_HEAD}\trouting\t\tmanager\tfinance\tpending\t{{}}\t\n"
-
-
-def _lift(owner: psycopg.Connection[Any], table: str) -> None:
-    owner.execute(f"ALTER TABLE {table} DISABLE TRIGGER {table}_complete")
-
-
-def _write(owner: psycopg.Connection[Any], table: str, columns: str, lines: Iterable[str]) -> None:
-    """COPY, and put the trigger back before the transaction ends."""
-    with owner.cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
-        for block in _blocks(lines):
-            copy.write(block)
-    # Foreign keys are checked late, and a table with checks to come cannot be altered.
-    owner.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    owner.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_complete")
-
-
-def _blocks(lines: Iterable[str]) -> Iterator[str]:
-    block: list[str] = []
-    for line in lines:
-        block.append(line)
-        if len(block) == 1000:
-            yield "".join(block)
-            block.clear()
-    yield "".join(block)
-
-
-def _settle(owner: psycopg.Connection[Any]) -> None:
-    """What autovacuum does in time: statistics for the planner, and pages known to be visible."""
-    owner.execute("VACUUM (ANALYZE) sessions")

@@ -1,20 +1,34 @@
-"""Everything, one after the other, as one table. `python -m benchmarks.measured` with a database to fill."""
+"""What is asked for, or everything, as one table. `python -m benchmarks.measured [PART …]` with databases to fill."""
 
 import sys
 import time
 
-from benchmarks.measured import expiry, keyed, lists, single
+from benchmarks.measured import expiry, keyed, lists, single, tasks
 from benchmarks.measured.databases import fill
 from benchmarks.measured.rounds import ROUNDS, Figure
 
+PARTS = {
+    "lists": lists.measure,
+    "single": single.measure,
+    "keyed": keyed.measure,
+    "expiry": expiry.measure,
+    "tasks": tasks.measure,
+}
+SEEDS_ITSELF = {"tasks"}
 
-def main() -> int:
-    """Seed, measure, print; 1 where a promise is not kept."""
+
+def main(asked: list[str]) -> int:
+    """Seed, measure, print; 1 where a promise is not kept, 2 where there is no such part."""
+    if unknown := [name for name in asked if name not in PARTS]:
+        _say(f"There is no {', '.join(unknown)}; there are {', '.join(PARTS)}.")
+        return 2
     began = time.monotonic()
-    fill()
-    _say(f"seeded in {time.monotonic() - began:.0f} s")
+    chosen = asked or list(PARTS)
+    if set(chosen) - SEEDS_ITSELF:
+        fill()
+        _say(f"seeded in {time.monotonic() - began:.0f} s")
     figures: list[Figure] = []
-    for measure in (lists.measure, single.measure, keyed.measure, expiry.measure):
+    for measure in (PARTS[name] for name in chosen):
         figures += measure()
         _say(f"{measure.__module__.rpartition('.')[2]} measured after {time.monotonic() - began:.0f} s")
     print(table(figures))
@@ -39,4 +53,4 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-sys.exit(main())
+sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,7 @@
-"""Two databases: one with ten thousand sessions, and one with so many that a single tenant has page fifty thousand."""
+"""Two databases: one with ten thousand sessions, and one with so many that a single tenant has page fifty thousand.
+
+The keys of a day are remembered in each: one for every fifth session.
+"""
 
 import os
 from functools import cache
@@ -17,6 +20,7 @@ LAST_PAGE = 50_000
 FEW = 10_000
 # One in a hundred is another tenant's.
 MANY = LAST_PAGE * PAGE_SIZE * 100 // 99 + 1_000
+SESSIONS_A_KEY = 5
 
 
 def fill() -> None:
@@ -24,6 +28,7 @@ def fill() -> None:
     for database, count in ((SMALL, FEW), (LARGE, MANY)):
         with owner(database) as filler:
             seeding.company(filler, count)
+            seeding.answers(filler, count // SESSIONS_A_KEY)
 
 
 def owner(database: str) -> "psycopg.Connection[tuple[object, ...]]":

@@ -75,3 +75,12 @@ def _median(costs: Sequence[Cost]) -> Cost:
 def at_most(what: str, ratio: float, limit: float) -> Figure:
     """A ratio that is promised to stay within a limit."""
     return Figure(what, f"{ratio:.2f} ×", f"≤ {limit} ×", is_kept=ratio <= limit)
+
+
+def multiples(costs: Mapping[str, Cost], of: str) -> list[Figure]:
+    """What each takes, and what multiple of one of them that is."""
+    least = costs[of].cpu
+    return [
+        Figure(what, f"{cost.wall * 1000:.2f} ms, {cost.cpu * 1e6:,.0f} µs of CPU ({cost.cpu / least:.1f} ×)")
+        for what, cost in costs.items()
+    ]

@@ -2,7 +2,7 @@
 
 from benchmarks.measured.calls import Caller, PlainDjango
 from benchmarks.measured.databases import LARGE, use
-from benchmarks.measured.rounds import ROUNDS, Figure, Variant, in_turn
+from benchmarks.measured.rounds import ROUNDS, Figure, Variant, in_turn, multiples
 
 CALLS = 60
 NEW = {"agent_role": "finance", "metadata": {"quarter": "Q4"}}
@@ -25,8 +25,4 @@ def measure() -> list[Figure]:
         },
         CALLS,
     )
-    plain = costs[PLAIN]
-    return [
-        Figure(what, f"{cost.wall * 1000:.2f} ms, {cost.cpu * 1e6:,.0f} µs of CPU ({cost.cpu / plain.cpu:.1f} ×)")
-        for what, cost in costs.items()
-    ]
+    return multiples(costs, of=PLAIN)

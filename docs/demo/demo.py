@@ -1,8 +1,8 @@
-"""`make demo`: a company's fourth quarter through the running service.
+"""`make demo`: a company's fourth quarter, and a month of its work, through the running service.
 
 The 120 budget sessions of finance-quarter.json are opened by agents of five roles, taken along every legal path, pushed
-along every illegal one, and called by those who may not. Forty more are left to run out of time, which two sweeps at
-once find.
+along every illegal one, and called by those who may not. Forty more are left to run out of time, which sweeps at once
+find. Meanwhile the roles route a month of tasks to each other, and three workers do them, of which one is killed.
 """
 
 import json
@@ -17,6 +17,7 @@ from checks import Check, table
 from expiry import let_expire, open_waning
 from journeys import LEGAL, Journey, travel_all
 from lists import check_lists, counts
+from month import WORKERS, run_month
 from refusals import Cast, all_refusals
 from service import Caller, CannotGoOn, insist_on_service, issue_token, manage
 
@@ -47,12 +48,16 @@ def demonstrate(base: str, quarter: dict[str, Any]) -> int:
     left_open = next((one for one in journeys if one.session.get("status") == "pending"), None)
     if left_open is not None:
         checks += all_refusals(cast(agents, left_open), left_open)
-    lists = ""
+    more, work = "", None
     if waning is not None:
         operator = call_in(base, {"operator": ("--roles", "operator")})["operator"]
-        checks += [*let_expire(agents[roles[0]], waning), *check_lists(operator, waning.since)]
-        lists = f"\nThe sessions of this run, by the lists:\n\n{counts(operator, roles, waning.since)}"
-    print(table(in_order(checks)) + "\n" + lists)
+        work = run_month(agents, workers_of(base, roles), operator)
+        checks += [*work.checks, *let_expire(agents[roles[0]], waning), *check_lists(operator, waning.since)]
+        more = f"\nThe sessions of this run, by the lists:\n\n{counts(operator, roles, waning.since)}\n"
+        more += f"\n{work.told}" if work.told else ""
+    print(table(in_order(checks)) + "\n" + more)
+    if work is not None and work.taken_over is not None:
+        checks.append(show_task(work.taken_over))
     opened = [journey for journey in journeys if "session_id" in journey.session]
     checks += [show_trail(longest(opened))] if opened else []
     return verdict(checks)
@@ -69,6 +74,11 @@ def agents_of(base: str, roles: list[str]) -> dict[str, Caller]:
     """An agent for each role: a service account."""
     wanted = {f"{role}-agent": ("--agent-roles", role, "--service-account") for role in roles}
     return dict(zip(roles, call_in(base, wanted).values(), strict=True))
+
+
+def workers_of(base: str, roles: list[str]) -> dict[str, Caller]:
+    """Workers, each of which does the work of every role."""
+    return call_in(base, {name: ("--agent-roles", ",".join(roles), "--service-account") for name in WORKERS})
 
 
 def insist_on_tokens(agent: Caller) -> None:
@@ -110,10 +120,20 @@ def longest(journeys: list[Journey]) -> Journey:
 def show_trail(journey: Journey) -> Check:
     """Print the chain of one session, and see that it has an event for each version."""
     session = journey.session
-    trail = manage("audit_trail", "session", session["session_id"]).rstrip("\n")
-    print(f"\nThe trail of {session['metadata']['reference']}, {session['metadata']['title']}:\n\n{trail}\n")
+    title = f"{session['metadata']['reference']}, {session['metadata']['title']}"
+    return _show("session", session["session_id"], title, session["version"])
+
+
+def show_task(task: dict[str, Any]) -> Check:
+    """The same of a task."""
+    return _show("task", task["task_id"], f"the task “{task['description']}”", task["version"])
+
+
+def _show(noun: str, pk: str, title: str, version: int) -> Check:
+    trail = manage("audit_trail", noun, pk).rstrip("\n")
+    print(f"\nThe trail of {title}:\n\n{trail}\n")
     told = len(trail.splitlines())
-    differs = "" if told == session["version"] else f"the trail has {told} events for version {session['version']}"
+    differs = "" if told == version else f"the trail has {told} events for version {version}"
     return Check("trail", is_refusal=False, differs=differs)
 
 

@@ -1,4 +1,4 @@
-"""Sessions whose time runs out, and two sweeps that find them at once."""
+"""Sessions whose time runs out, and sweeps that find them at once: two of ours, and that of `make run`."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +32,10 @@ def open_waning(agent: Caller, role: str) -> Waning | None:
 
 
 def let_expire(agent: Caller, waning: Waning) -> list[Check]:
-    """Wait for their time, sweep twice at once, and see each of them expired exactly once."""
+    """Wait for their time, sweep twice at once, and see each of them expired exactly once.
+
+    What the two find is what the service's own sweep left them.
+    """
     left = waning.over_at - time.monotonic()
     if left > 0:
         print(f"Waiting {left:.0f} seconds for {COUNT} sessions to run out of time.", flush=True)
@@ -40,12 +43,10 @@ def let_expire(agent: Caller, waning: Waning) -> list[Check]:
     late = agent.put(f"/sessions/{waning.ids[0]}", {"status": "active"})
     with ThreadPoolExecutor(2) as pool:
         said = list(pool.map(lambda _: manage("sweep").splitlines()[0], range(2)))
-    print("Two sweeps at once: " + " ".join(said))
-    swept = sum(int(sentence.split()[0]) for sentence in said)
+    print("Two sweeps at once, beside that of make run: " + " ".join(said))
     each = [
         expected("expired by a sweep, once", agent.get(f"/sessions/{pk}"), 200, status="expired", version=2)
         for pk in waning.ids
     ]
-    differs = "" if swept >= COUNT else f"the sweeps tell of {swept} sessions, there were {COUNT}"
     refused = "" if late.slug == "session-expired" else f"a move past its time answered {late.status} {late.slug}"
-    return [Check("two sweeps at once", False, differs), Check("past its time: move", True, refused), *each]
+    return [Check("past its time: move", True, refused), *each]

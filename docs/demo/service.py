@@ -47,9 +47,9 @@ class Caller:
         """Read."""
         return self.send("GET", path, None, headers)
 
-    def post(self, path: str, body: Any) -> Answer:
-        """Open."""
-        return self.send("POST", path, json.dumps(body).encode(), {})
+    def post(self, path: str, body: Any, **headers: str) -> Answer:
+        """Open, route, claim. `idempotency_key="…"` becomes the header Idempotency-Key."""
+        return self.send("POST", path, json.dumps(body).encode(), headers)
 
     def put(self, path: str, body: Any, **headers: str) -> Answer:
         """Move or change. `if_match="…"` becomes the header If-Match."""

@@ -34,10 +34,14 @@ log = logging.getLogger(__name__)
 
 
 class KeyedCall(Call):
-    """A request inside a boundary that was opened for its key: the view leaves what it raised in `failure`."""
+    """A request inside a boundary that was opened for its key.
+
+    The view leaves what it raised in `failure`. `recorded`: the transaction may have come as far as its COMMIT.
+    """
 
     keyed: bool
     failure: Exception | None
+    recorded: bool
 
 
 class Unkept(Exception):  # noqa: N818  a signal to roll back
@@ -60,8 +64,14 @@ class Idempotency(Middleware):
             return self.get_response(request)
         try:
             key = key_of(request, call.caller, _read(raw), call.json)
-            call.key_hash = key.k.hex()
-            return self._answer(call, key) if settings.IDEMPOTENCY_ENABLED else self.get_response(request)
+        except InvalidRequest as problem:
+            # Switched off, a key means nothing, not even a malformed one.
+            return response(problem, request) if settings.IDEMPOTENCY_ENABLED else self.get_response(request)
+        call.key_hash = key.k.hex()
+        if not settings.IDEMPOTENCY_ENABLED:
+            return self.get_response(request)
+        try:
+            return self._answer(call, key)
         except Problem as problem:
             if isinstance(problem, ServiceUnavailable):
                 log.warning("service unavailable", extra={"request": request}, exc_info=problem)
@@ -78,17 +88,21 @@ class Idempotency(Middleware):
             if outcome is Outcome.MISMATCH:
                 raise KeyMismatch
             return answer.replayed()
+        call.recorded = False
         try:
             return boundary.write(lambda: self._first(call, key))
         except Unkept as unkept:
             return unkept.answer
         except ServiceUnavailable as problem:
+            if not call.recorded:
+                raise
             return self._after_the_unknown(key, problem)
         except Problem as refusal:
             return self._refusal(call, key, refusal)
 
     def _first(self, call: KeyedCall, key: Key) -> HttpResponse:
-        """S3 to S5, inside the boundary: claim, run, render, record."""
+        """S3 to S5, inside the boundary: claim, run, render, record. It may be run again from here."""
+        call.recorded = False
         claimed = claim(key)
         KEYED_REQUESTS.labels(claimed.outcome).inc()
         if claimed.outcome is not Outcome.FIRST:
@@ -120,6 +134,7 @@ class Idempotency(Middleware):
     def _keep(self, call: KeyedCall, key: Key, given: HttpResponse, claimed: Claim) -> None:
         """S5, and S8 once it is committed."""
         answer = Answer.of(given)
+        call.recorded = True
         record(key, answer, now=claimed.now, request_id=call.request_id)
         if cache := replay_cache():
             until = claimed.asked_at + settings.IDEMPOTENCY_TTL_SECONDS

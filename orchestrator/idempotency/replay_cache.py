@@ -67,8 +67,14 @@ class ReplayCache:
 
     def _write(self) -> None:
         while True:
-            self._waiting.get()()
-            self._waiting.task_done()
+            keep = self._waiting.get()
+            try:
+                keep()
+            except Exception:
+                # The one that could not be kept must not be the last.
+                log.exception("an answer could not be cached")
+            finally:
+                self._waiting.task_done()
 
 
 def _name(key: Key) -> str:
@@ -96,11 +102,11 @@ def _read(kept: bytes) -> tuple[bytes, Answer] | None:
 
 
 def _is_ours(answer: Answer) -> bool:
-    """Whether it could have been given: only what is not the service's fault is remembered."""
+    """Whether it could have been kept: only what succeeded, and refusals by state, are remembered."""
     status: object = answer.status
     return (
         type(status) is int
-        and 200 <= status < 500
+        and (200 <= status < 300 or status == 409)
         and isinstance(answer.headers, dict)
         and all(
             name in KEPT_HEADERS and isinstance(value, str) and value.isprintable()

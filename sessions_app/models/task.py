@@ -98,11 +98,22 @@ class Task(Recorded):
                 fields=["tenant", "created_by_subject", "created_by_issuer", "-created_at", "-id"],
                 name="tasks_page_created_by",
             ),
-            # For claims: what waits for a role, the next one first.
+            # For claims: what waits for a role, the next one first; what had or has to wait for its time stands apart,
+            # so that nobody walks over it. What comes last is judged within the index.
             models.Index(
-                fields=["tenant", "to_role", "-priority", "created_at", "id"],
-                condition=models.Q(status=TaskStatus.PENDING),
+                fields=["tenant", "to_role", "-priority", "created_at", "id", "task_type"],
+                condition=models.Q(status=TaskStatus.PENDING, not_before__isnull=True),
                 name="tasks_claim",
+            ),
+            models.Index(
+                fields=["tenant", "to_role", "not_before", "task_type"],
+                condition=models.Q(status=TaskStatus.PENDING, not_before__isnull=False),
+                name="tasks_claim_begun",
+            ),
+            models.Index(
+                fields=["tenant", "to_role", "-priority", "created_at", "id", "not_before", "task_type"],
+                condition=models.Q(status=TaskStatus.PENDING, not_before__isnull=False),
+                name="tasks_claim_many_begun",
             ),
             # For the sweep: leases that can lapse, deadlines that can pass.
             models.Index(

@@ -15,7 +15,7 @@ from orchestrator.actors import Actor
 from sessions_app.models import Recorded
 from sessions_app.models.clock import ClockTimestamp
 from sessions_app.transitions.change import illegal, insist_on_boundary
-from sessions_app.transitions.recording import advance, end, is_told, moved, snapshot
+from sessions_app.transitions.recording import ADVANCED, advance, end, is_told, moved, snapshot
 
 Row = TypeVar("Row", bound=Recorded)
 
@@ -55,7 +55,7 @@ def change_many(
         if is_told(row, names := moved(was, row)):
             links.append(advance(row, action, was, names, actor=actor, reason=reason, cause=cause(row)))
             told.append(row)
-            columns.update(moved(was, row))
+            columns.update(names, ADVANCED)
     if told:
         _update(told, sorted(columns))
         trail.record_many(links)

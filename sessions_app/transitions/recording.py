@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,9 @@ from sessions_app.models import Recorded
 
 Snapshot = dict[str, Any]
 
+ADVANCED = ("version", "audit_head", "updated_at")
+"""The columns that `advance()` writes, beside those that moved."""
+
 
 class _Json(str):
     """The text of a document."""
@@ -27,11 +31,17 @@ def snapshot(row: Recorded) -> Snapshot:
 
     JSON enters as text: in Python `1 == True`, in a document it is not.
     """
-    return {field.attname: _frozen(field, getattr(row, field.attname)) for field in row._meta.concrete_fields}
+    plain, documents = _columns(type(row))
+    values = {name: getattr(row, name) for name in plain}
+    values.update((name, _Json(json.dumps(getattr(row, name), sort_keys=True))) for name in documents)
+    return values
 
 
-def _frozen(field: "models.Field[Any, Any]", value: Any) -> Any:
-    return _Json(json.dumps(value, sort_keys=True)) if isinstance(field, models.JSONField) else value
+@cache
+def _columns(model: type[Recorded]) -> tuple[list[str], list[str]]:
+    """By name: those that are no documents, and those that are."""
+    documents = [field.attname for field in model._meta.concrete_fields if isinstance(field, models.JSONField)]
+    return [field.attname for field in model._meta.concrete_fields if field.attname not in documents], documents
 
 
 def moved(before: Snapshot, row: Recorded) -> list[str]:

@@ -1,5 +1,6 @@
 """`make run` as its user has it: a process in the foreground, a folder, a port."""
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -57,7 +59,7 @@ class Running:
         """The token that it printed."""
         return str(re.findall(r"^export TOKEN=(\S+)$", self.printed, re.MULTILINE)[0])
 
-    def wait_until_it_answers(self, seconds: float = 20) -> None:
+    def wait_until_it_answers(self, seconds: float = 60) -> None:
         """Raises AssertionError with what it printed."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -77,17 +79,29 @@ class Running:
         self.process.wait(15)
 
     def left_over(self) -> list[str]:
-        """The command lines of processes that work on its folder or belong to it."""
-        return [line for line in _command_lines() if str(self.var) in line]
+        """The command lines of processes that work on its folder or were to sweep beside it."""
+        return [line for line in _command_lines() if str(self.var) in line or line.endswith(self._sweeping)]
+
+    def sweeper(self) -> psutil.Process | None:
+        """The process that sweeps beside it, if there is one."""
+        found = (one for one in psutil.process_iter() if _command_line(one).endswith(self._sweeping))
+        return next(found, None)
+
+    @property
+    def _sweeping(self) -> str:
+        return f"orchestrator.sweeper {self.process.pid}"
 
 
 def _command_lines() -> Iterator[str]:
-    for process in psutil.process_iter():
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE:
-                yield " ".join(process.cmdline())
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
+    return map(_command_line, psutil.process_iter())
+
+
+def _command_line(process: psutil.Process) -> str:
+    """Empty where it is over."""
+    try:
+        return "" if process.status() == psutil.STATUS_ZOMBIE else " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return ""
 
 
 @contextmanager
@@ -100,3 +114,18 @@ def running(var: Path, port: int | None = None, **env: str) -> Iterator[Running]
     finally:
         if service.process.poll() is None:
             service.end()
+
+
+def call(service: Running, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    """The status and the body of an answer to alice."""
+    request = urllib.request.Request(
+        service.url + path,
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {service.token}", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)

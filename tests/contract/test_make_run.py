@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from orchestrator.embedded import Server
-from tests.contract.running import Running, free_port, running
+from tests.contract.running import Running, call, free_port, running
 
 
 @pytest.fixture
@@ -23,20 +23,6 @@ def var(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("run") / "var"
     yield folder
     Server.within(folder).stop()
-
-
-def call(service: Running, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    request = urllib.request.Request(
-        service.url + path,
-        method=method,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Authorization": f"Bearer {service.token}", "Content-Type": "application/json"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
 
 
 def test_prints_a_line_that_opens_a_session_when_pasted(var: Path) -> None:

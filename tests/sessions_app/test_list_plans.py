@@ -1,29 +1,27 @@
 """How PostgreSQL goes about the lists and the sweep at a hundred thousand sessions.
 
-Checked of each statement, as the service itself sent it, by EXPLAIN ANALYZE: `sessions` is not read as a whole; what is
+Checked of each statement, as the service itself sent it, by EXPLAIN ANALYZE: no table is read as a whole; what is
 sorted is a page's worth; what is read to find the page is a small part of the table; and each index that is ours, and
 not the seed's, is what one of them goes by. Counting is exempt: an exact total reads what it counts.
 """
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from orchestrator.pagination import LARGEST
 from sessions_app.duties import EXPIRE_SESSIONS
 from sessions_app.models import Session
 from sessions_app.sweeping import BATCH, sweep
-from tests import seeding
+from tests import mere_rows, seeding
 from tests.api import Api, token
 from tests.database import owner_connection
+from tests.plans import explained, hours_ago, page_sql, sent
 
 ROWS = 100_000
 SORTED = LARGEST + 2
@@ -39,7 +37,6 @@ OURS = {
     "sessions_metadata",
     "sessions_due",
 }
-Node = dict[str, Any]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,77 +47,6 @@ def company(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
             seeding.company(owner, ROWS)
         yield
         call_command("flush")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a statement was run, node by node."""
-
-    nodes: tuple[Node, ...]
-
-    def __repr__(self) -> str:
-        return "; ".join(
-            f"{node['Node Type']} {node.get('Index Name', '')} expected {node['Plan Rows']} at {node['Total Cost']},"
-            f" found {_rows(node):.0f}, dropped {_dropped(node):.0f}"
-            for node in self.nodes
-        )
-
-    def of(self, *kinds: str) -> list[Node]:
-        return [node for node in self.nodes if node["Node Type"] in kinds]
-
-    @property
-    def indexes(self) -> set[str]:
-        return {node["Index Name"] for node in self.nodes if "Index Name" in node}
-
-    @property
-    def is_whole_scan(self) -> bool:
-        return any(node.get("Relation Name") == "sessions" for node in self.of("Seq Scan", "Sample Scan"))
-
-    @property
-    def sorted(self) -> float:
-        """How many rows went into the largest sort."""
-        sorts = self.of("Sort", "Incremental Sort")
-        return max((_rows(child) for node in sorts for child in node["Plans"]), default=0)
-
-    @property
-    def read(self) -> float:
-        """How many rows of the table were looked at, whether they passed or not."""
-        return sum(_rows(node) + _dropped(node) for node in self.nodes if "Relation Name" in node)
-
-
-def _rows(node: Node) -> float:
-    return float(node["Actual Rows"] * node["Actual Loops"])
-
-
-def _dropped(node: Node) -> float:
-    dropped = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
-    return float(dropped * node["Actual Loops"])
-
-
-def explained(sql: str) -> Plan:
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {sql}")
-        (answer,) = cursor.fetchone()
-    return Plan(tuple(_flat((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"])))
-
-
-def _flat(node: Node) -> Iterator[Node]:
-    yield node
-    for child in node.get("Plans", ()):
-        yield from _flat(child)
-
-
-def page_sql(caller: Api, query: str) -> str:
-    """The statement that the API runs for the rows of a page."""
-    with CaptureQueriesContext(connection) as captured:
-        answer = caller.get(f"/sessions?{query}")
-    assert answer.status_code == 200, answer.content
-    (sql,) = [sent["sql"] for sent in captured.captured_queries if "COUNT(" not in sent["sql"]]
-    return str(sql)
-
-
-def hours_ago(hours: int) -> str:
-    return (datetime.now(UTC) - timedelta(hours=hours)).isoformat().replace("+00:00", "Z")
 
 
 def unsampled_metadata() -> tuple[int, str]:
@@ -134,15 +60,24 @@ def unsampled_metadata() -> tuple[int, str]:
             "SELECT histogram_bounds::text::jsonb[] FROM pg_stats WHERE attname = 'metadata' AND tablename = 'sessions'"
         )
         bounds = {bound["cost"]["centre"] for bound in map(json.loads, cursor.fetchone()[0])}
-    middle = Session.objects.filter(tenant=seeding.TENANT).order_by("created_at")[ROWS // 2 :]
+    middle = Session.objects.filter(tenant=mere_rows.TENANT).order_by("created_at")[ROWS // 2 :]
     found = next(row.metadata for row in middle[:1_000] if row.metadata["cost"]["centre"] not in bounds)
     return found["invoice"], json.dumps(found["cost"])
+
+
+def _swept() -> tuple[list[str], list[str]]:
+    """What expiring a batch sends: what it looks for, and what it changes."""
+
+    def expire() -> None:
+        assert sweep(EXPIRE_SESSIONS, limit=BATCH).moved == BATCH
+
+    return sent(expire, "SELECT"), sent(expire, "UPDATE")
 
 
 @pytest.mark.django_db
 def test_every_page_and_the_sweep_go_by_an_index(subtests: pytest.Subtests) -> None:
     operator = Api(token("olga", roles="operator", agent_roles=""))
-    small = Api(token("olga", roles="operator", agent_roles="", tenant=seeding.SMALL_TENANT))
+    small = Api(token("olga", roles="operator", agent_roles="", tenant=mere_rows.SMALL_TENANT))
     agent = Api(token("zoe", agent_roles="finance"))
     rare_agent = Api(token("zoe", agent_roles=seeding.RARE_ROLE))
     rare_person = Api(token(seeding.RARE_PERSON, agent_roles=""))
@@ -188,7 +123,7 @@ def test_every_page_and_the_sweep_go_by_an_index(subtests: pytest.Subtests) -> N
         ("rare metadata that an agent sees", agent, f"metadata.invoice={invoice}", "sessions_metadata"),
     ):
         cursor = "" if "cursor=" in query or "page=" in query else "cursor=&"
-        plan = explained(page_sql(caller, cursor + query))
+        plan = explained(page_sql(caller, f"/sessions?{cursor}{query}"))
         used |= plan.indexes
         with subtests.test(what):
             assert not plan.is_whole_scan
@@ -196,10 +131,7 @@ def test_every_page_and_the_sweep_go_by_an_index(subtests: pytest.Subtests) -> N
             assert plan.read <= READ
             assert index is None or index in plan.indexes
 
-    with CaptureQueriesContext(connection) as captured:
-        assert sweep(EXPIRE_SESSIONS, limit=BATCH).moved == BATCH
-    (chosen,) = [sent["sql"] for sent in captured.captured_queries if sent["sql"].startswith("SELECT")]
-    (moved,) = [sent["sql"] for sent in captured.captured_queries if sent["sql"].startswith("UPDATE")]
+    (chosen,), (moved,) = _swept()
     for what, sql in (("what is due", chosen), ("moving what is due", moved)):
         plan = explained(sql)
         used |= plan.indexes

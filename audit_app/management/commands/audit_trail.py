@@ -32,7 +32,7 @@ class Command(BaseCommand):
 
 def _line(event: AuditEvent) -> str:
     moved = f"{event.from_status or '-'} → {event.to_status or '-'}"
-    line = f"{event.seq:>3}  {instant(event.timestamp)}  {event.event_type:<17}  {moved:<19}  {_who(event)}"
+    line = f"{event.seq:>3}  {instant(event.timestamp)}  {event.event_type:<21}  {moved:<19}  {_who(event)}"
     return f"{line}  {_plain(event.reason)}" if event.reason else line
 
 

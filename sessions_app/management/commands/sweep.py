@@ -8,6 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit_app.management.commands.audit_seal import seal
+from orchestrator.idempotency.management.commands import purge_idempotency_records
+from orchestrator.idempotency.purge import purge
 from orchestrator.loops import every, interval
 from orchestrator.people.logins import end_expired
 from orchestrator.problems import ServiceUnavailable
@@ -50,14 +52,20 @@ def _end_logins() -> str:
     return f"{count} login{'' if count == 1 else 's'} ended."
 
 
-DUTIES: tuple[Callable[[], str], ...] = (_expire, _settle_approvals, _settle_tasks, _end_logins, seal)
+def _purge() -> str:
+    return purge_idempotency_records.sentence(purge())
+
+
+DUTIES: tuple[Callable[[], str], ...] = (_expire, _settle_approvals, _settle_tasks, _end_logins, _purge, seal)
 """What there is to do, each ending with a sentence. A duty that fails does not keep the others from theirs."""
 
 
 class Command(BaseCommand):
     """Ends with 1 where a duty could not be done wholly."""
 
-    help = "Do all housekeeping: expire sessions and approvals, settle tasks, end logins, seal the trail."
+    help = (
+        "Do all housekeeping: expire sessions and approvals, settle tasks, end logins, purge keys, seal the trail."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """How often."""

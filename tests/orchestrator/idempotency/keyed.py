@@ -143,6 +143,19 @@ def wait_for_waiters(count: int = 1) -> None:
     raise AssertionError("Nobody waits.")
 
 
+def wait_until_free() -> None:
+    """Until no key is claimed: a backend ends when it sees that its client is gone."""
+    locks = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    deadline = time.monotonic() + 5
+    with superuser_connection() as beside:
+        while beside.execute(locks).fetchone() != (0,):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
 class OnOpening:
     """A trigger on sessions whose body a test writes; it runs as a superuser, at the INSERT or at COMMIT."""
 

@@ -66,6 +66,14 @@ def test_refuses_two_keys_on_one_request() -> None:
 
 
 @database
+@pytest.mark.parametrize("at", ["/status", "/health", "/problems", "/api-docs", "/admin/", "/metrics"])
+def test_a_key_on_a_public_path_means_nothing(agent: Api, at: str) -> None:
+    answers = [agent.post(at, {}, **headers) for headers in ({}, {"idempotency_key": "not, a key"})]
+    assert len({answer.status_code for answer in answers}) == 1
+    assert remembered() == 0
+
+
+@database
 def test_the_key_itself_is_kept_nowhere(agent: Api) -> None:
     agent.post("/sessions", NEW, idempotency_key=KEY)
     kept = IdempotencyRecord.objects.values().get()

@@ -8,6 +8,7 @@ from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
+from orchestrator import rate_limit
 from orchestrator.idempotency.models import IdempotencyRecord
 from sessions_app.models import Session
 from tests.api import Api, token
@@ -78,6 +79,35 @@ def test_a_path_that_is_wrong_is_not_remembered(agent: Api, status: int, method:
         assert_first(agent.send(method, at, body, idempotency_key=KEY), status)
     assert remembered() == 0
     assert_first(agent.post("/sessions", NEW, idempotency_key=KEY))
+
+
+def test_who_is_refused_before_the_key_is_looked_at_has_not_used_it(agent: Api, settings: Any) -> None:
+    def opening(api: Api) -> Any:
+        return api.post("/sessions", NEW, idempotency_key=KEY)
+
+    assert_refused(assert_first(opening(Api(None)), 401), 401, "unauthenticated")
+    assert_refused(assert_first(opening(Api(token("alice", roles="cook"))), 403), 403, "forbidden")
+    settings.RATE_LIMIT = (1, 3600)
+    rate_limit.of_subjects.cache_clear()
+    try:
+        agent.get("/sessions")
+        assert_refused(assert_first(opening(agent), 429), 429, "too-many-requests")
+    finally:
+        settings.RATE_LIMIT = None
+        rate_limit.of_subjects.cache_clear()
+    assert remembered() == 0
+    first = assert_first(opening(agent))
+    assert_replay(opening(agent), first)
+
+
+@pytest.mark.parametrize("query", ["&".join(f"a{n}=1" for n in range(1100)), "a=%00", "%ff=%ff", "=", "&&;"])
+def test_an_odd_query_is_a_refusal_like_any_other(agent: Api, query: str) -> None:
+    keyed = agent.post(f"/sessions?{query}", NEW, idempotency_key=KEY)
+    plain = agent.post(f"/sessions?{query}", NEW)
+    assert keyed.status_code == plain.status_code
+    if keyed.status_code != 201:
+        assert (keyed.status_code, keyed.headers["Content-Type"]) == (400, "application/problem+json")
+        assert (opened(), remembered()) == (0, 0)
 
 
 def test_what_was_not_there_is_found_once_it_is(agent: Api) -> None:

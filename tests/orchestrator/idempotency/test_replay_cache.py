@@ -126,6 +126,14 @@ def test_more_than_can_wait_is_let_go(agent: Api, redis_server: Valkey) -> None:
     assert_replay(agent.post("/sessions", NEW, idempotency_key=KEY), first)
 
 
+def test_one_that_cannot_be_kept_is_not_the_last(agent: Api, redis_server: Valkey) -> None:
+    opening(agent, "to start")
+    cache()._waiting.put(lambda: 1 / 0)
+    first = opening(agent)
+    assert redis_server.client.exists(NAME) == 1
+    assert_replay(opening(agent), first)
+
+
 def test_what_is_committed_is_answered_though_it_cannot_be_cached(
     agent: Api, redis_server: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,6 +315,7 @@ POISON: dict[str, bytes] = {
     **spoiled("fp", None, 7, [], "", "zz", "ab", key_for().fp.hex() * 2),
     **spoiled("status", None, "201", "x", [], {}, True, 201.5, float("inf"), 1e308),
     **spoiled("status", -1, 0, 99, 100, 199, 500, 503, 600, 10**30),
+    **spoiled("status", 300, 304, 400, 401, 403, 404, 405, 412, 413, 415, 422, 429),
     **spoiled("body", None, 7, [], "e30", "not base64", "é", "e30=\n"),
     **spoiled("headers", None, 7, "Location", [["Location", "/"]], {"Location": None}, {"Location": 7}),
     **spoiled("headers", {"Location": {"a": 1}}, {"Location": "/\r\nSet-Cookie: a=b"}, {"Location": "/\x00"}),

@@ -127,7 +127,7 @@ GRANT SELECT ON pending_approvals TO orchestrator_service;
 class Migration(migrations.Migration):
     """Triggers, checks, grants and the view of approvals."""
 
-    dependencies: ClassVar = [("sessions_app", "0007_approvals")]
+    dependencies: ClassVar = [("sessions_app", "0009_approvals")]
     operations: ClassVar = [
         migrations.RunSQL(sql, migrations.RunSQL.noop) for sql in (DECISIONS, APPROVALS, UNBLOCKED, INBOX)
     ]

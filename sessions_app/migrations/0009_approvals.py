@@ -9,7 +9,7 @@ import sessions_app.models.decoder
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("sessions_app", "0006_task_guards"),
+        ("sessions_app", "0008_claim_indexes"),
     ]
 
     operations = [

@@ -60,5 +60,5 @@ GRANT SELECT, INSERT, UPDATE ON task_attempts TO orchestrator_service;
 class Migration(migrations.Migration):
     """Triggers, checks and grants of tasks and their attempts."""
 
-    dependencies: ClassVar = [("sessions_app", "0005_tasks")]
+    dependencies: ClassVar = [("sessions_app", "0006_task_rules")]
     operations: ClassVar = [migrations.RunSQL(sql, migrations.RunSQL.noop) for sql in (HEARTBEATS, EPOCHS, ATTEMPTS)]
