@@ -69,7 +69,7 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
         for noun, table in chains.rows_of(subjects(), asked.subject).items():
             report.findings += chains.check_rows(connection, noun, table, asked.subject[1] if asked.subject else None)
         findings, report.events = read.result()
-        report.findings += findings
+        report.findings[:0] = findings
     # The first bad event first: what else is wrong mostly follows from it.
     report.findings.sort(key=_place)
     del report.findings[MOST:]
