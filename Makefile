@@ -20,7 +20,7 @@ test: .venv/installed-dev ## The everyday tests, on a real PostgreSQL (TEST_DATA
 	@exec $(BIN)/python -m pytest -n 2
 
 test-faults: .venv/installed-dev ## Everything that must be survived: killed workers, restarted databases, cut connections, Redis trouble
-	@exec $(BIN)/python -m pytest -m 'not keycloak' -s tests/faults
+	@exec $(BIN)/python -m pytest -m 'not keycloak' -s tests/faults tests/concurrency/test_task_machine.py
 
 test-keycloak: .venv/installed-dev ## Tokens, logins, rotated keys and an outage with Keycloak itself (Maven, JDK 17, Chromium)
 	@exec $(BIN)/python -m pytest -m keycloak tests/keycloak

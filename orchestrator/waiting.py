@@ -5,9 +5,11 @@ when the process is told to stop, all are woken.
 """
 
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from django.db import connection
@@ -19,6 +21,9 @@ Demand = Hashable
 
 Look = Callable[[Mapping[Demand, int]], Mapping[Demand, int]]
 """From how many wait for each demand to how many of them have something to come back for."""
+
+Sleep = Callable[[float], None]
+"""Sleep for so many seconds at most."""
 
 PAUSE_SECONDS = 0.2
 """How long after one look comes the next."""
@@ -34,6 +39,7 @@ class TooManyWait(Exception):  # noqa: N818  the caller is answered at once inst
 class _Waiter:
     demands: Collection[Demand]
     woken: threading.Event = field(default_factory=threading.Event)
+    asleep: bool = False
 
 
 class Waiters:
@@ -41,35 +47,58 @@ class Waiters:
 
     def __init__(self, look: Look, *, most: int, pause: float = PAUSE_SECONDS) -> None:
         self._look, self._most, self._pause = look, most, pause
-        self._asleep: list[_Waiter] = []
+        self._places: list[_Waiter] = []
         self._changed = threading.Condition()
         self._looker: threading.Thread | None = None
         self._stopping: Callable[[], bool] = lambda: False
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        """A forked process has nobody who waits, no thread that looks, and a lock that may never come free."""
+        self._places, self._changed, self._looker = [], threading.Condition(), None
 
     def stop_when(self, stopping: Callable[[], bool]) -> None:
         """From when on nobody waits any more."""
         self._stopping = stopping
 
-    def wait(self, demands: Collection[Demand], seconds: float) -> None:
-        """Sleep until one of these may be met, for `seconds` at most. Gives the thread's connection back first.
+    @contextmanager
+    def place(self, demands: Collection[Demand]) -> Iterator[Sleep]:
+        """A place in the queue for as long as the block runs: whoever is woken in vain goes on waiting at the same one.
 
-        Raises TooManyWait instead of sleeping. Whether there is something now, the caller has to see: another may have
-        been quicker.
+        Yields how to sleep until one of the demands may be met, for so many seconds at most. It gives the thread's
+        connection back first. Whether there is something then, the caller has to see: another may have been quicker.
+
+        Raises TooManyWait where there is no place, and out of a sleep that would begin when the process is to end.
+        Raises RuntimeError inside a transaction, which the sleep would end.
         """
         waiter = _Waiter(demands)
         with self._changed:
-            if len(self._asleep) >= self._most or self._stopping():
+            if len(self._places) >= self._most:
                 raise TooManyWait
-            self._asleep.append(waiter)
-            self._start()
-            self._changed.notify()
+            self._places.append(waiter)
         try:
-            connection.close()
-            waiter.woken.wait(seconds)
+            yield lambda seconds: self._sleep(waiter, seconds)
         finally:
             with self._changed:
-                if waiter in self._asleep:
-                    self._asleep.remove(waiter)
+                self._places.remove(waiter)
+
+    def _sleep(self, waiter: _Waiter, seconds: float) -> None:
+        if connection.in_atomic_block:
+            raise RuntimeError("Waiting inside a transaction.")
+        if self._stopping():
+            raise TooManyWait
+        connection.close()
+        with self._changed:
+            waiter.woken.clear()
+            waiter.asleep = True
+            self._start()
+            self._changed.notify()
+        until = time.monotonic() + seconds
+        # Each looks for the end of the process itself: a look at a database that hangs must not hold it up.
+        while (left := until - time.monotonic()) > 0 and not self._stopping():
+            if waiter.woken.wait(min(left, self._pause)):
+                break
+        waiter.asleep = False
 
     def _start(self) -> None:
         """The thread that looks, started where it is first needed: a forked worker has none of its parent's."""
@@ -80,21 +109,22 @@ class Waiters:
     def _watch(self) -> None:
         while True:
             with self._changed:
-                while not self._asleep:
+                while not (asked := self._asked()):
                     # Nobody waits: no connection is kept for them either.
                     connection.close()
                     self._changed.wait()
-                asked: dict[Demand, int] = {}
-                for waiter in self._asleep:
-                    for demand in waiter.demands:
-                        asked[demand] = asked.get(demand, 0) + 1
             self._wake(self._found(asked))
             time.sleep(self._pause)
 
-    def _found(self, asked: Mapping[Demand, int]) -> Mapping[Demand, int] | None:
-        """What there is for whom; None where nobody is to wait any longer."""
-        if self._stopping():
-            return None
+    def _asked(self) -> dict[Demand, int]:
+        asked: dict[Demand, int] = {}
+        for waiter in self._places:
+            for demand in waiter.demands if waiter.asleep else ():
+                asked[demand] = asked.get(demand, 0) + 1
+        return asked
+
+    def _found(self, asked: Mapping[Demand, int]) -> Mapping[Demand, int]:
+        """What there is for whom."""
         try:
             return self._look(asked)
         except Exception as error:
@@ -103,15 +133,14 @@ class Waiters:
             log.warning("looking for those who wait failed", exc_info=None if is_away(error) else error)
             return {}
 
-    def _wake(self, found: Mapping[Demand, int] | None) -> None:
+    def _wake(self, found: Mapping[Demand, int]) -> None:
         """Only as many as there is something for: a crowd that came for one thing would leave all but one empty."""
+        left = dict(found)
         with self._changed:
-            left = dict(found or {})
-            for waiter in list(self._asleep):
+            for waiter in self._places:
                 met = next((demand for demand in waiter.demands if left.get(demand)), None)
-                if found is not None and met is None:
+                if met is None or not waiter.asleep:
                     continue
-                if met is not None:
-                    left[met] -= 1
-                self._asleep.remove(waiter)
+                left[met] -= 1
+                waiter.asleep = False
                 waiter.woken.set()

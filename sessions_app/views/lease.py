@@ -55,16 +55,22 @@ class Holding(ApiViewSet):
         until = time.monotonic() + (body.get("wait_seconds") or 0)
         lasting = timedelta(seconds=body.get("lease_seconds") or LEASE_SECONDS)
         rows = queue.claimable(self.actor, roles, task_types, body.get("max") or 1)
+
+        def take() -> list[lease.Grant]:
+            return boundary.write(lambda: lease.claim(rows.all(), actor=self.actor, lasting=lasting))
+
+        grants = take()
+        if grants or until <= time.monotonic():
+            return grants, {}
         demands = [Claimable(self.actor.tenant, *one) for one in product(roles, task_types or (None,))]
-        while True:
-            grants = boundary.write(lambda: lease.claim(rows.all(), actor=self.actor, lasting=lasting))
-            left = until - time.monotonic()
-            if grants or left <= 0:
-                return grants, {}
-            try:
-                waiters().wait(demands, left)
-            except TooManyWait:
-                return grants, dict(TRY_AGAIN)
+        try:
+            with waiters().place(demands) as sleep:
+                while not grants and (left := until - time.monotonic()) > 0:
+                    sleep(left)
+                    grants = take()
+        except TooManyWait:
+            return [], dict(TRY_AGAIN)
+        return grants, {}
 
     @action(detail=True, methods=["post"])
     def heartbeat(self, request: Request, pk: str) -> Response:

@@ -30,12 +30,15 @@ def found_or_moved(model: type[Row], pk: UUID, actor: Actor, query: Mapping[str,
     row = permissions.find(model, pk, actor)
     until = time.monotonic() + (seconds or 0)
     known = row.version if version is None else version
-    while row.version == known and (left := until - time.monotonic()) > 0:
-        try:
-            waiters().wait([Moved(model, pk, known)], left)
-        except TooManyWait:
-            return row, TRY_AGAIN
-        row = permissions.find(model, pk, actor)
+    if row.version != known or until <= time.monotonic():
+        return row, {}
+    try:
+        with waiters().place([Moved(model, pk, known)]) as sleep:
+            while row.version == known and (left := until - time.monotonic()) > 0:
+                sleep(left)
+                row = permissions.find(model, pk, actor)
+    except TooManyWait:
+        return row, TRY_AGAIN
     return row, {}
 
 

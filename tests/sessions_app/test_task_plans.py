@@ -138,7 +138,8 @@ def duties() -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for duty, _ in TASK_DUTIES:
         due = "tasks_deadline" if duty.job == "fail_overdue_tasks" else "tasks_leased"
-        chosen, moved, ended = sent(partial(sweep, duty, limit=SWEPT), "SELECT", "UPDATE")
+        # Where tasks end, what is still asked about them is looked for.
+        chosen, moved, ended, *_ = sent(partial(sweep, duty, limit=SWEPT), "SELECT", "UPDATE")
         found |= {
             f"what is due to {duty.job}": (chosen, due),
             f"what moves of {duty.job}": (moved, "tasks_pkey"),

@@ -1,0 +1,379 @@
+"""Whatever workers, operators, sweeps, crashes and the clock do to tasks, in whatever order: what must hold, holds."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from itertools import count
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from orchestrator import boundary
+from orchestrator.problems import Problem
+from orchestrator.work_problems import AlreadyRetried, DeadlineExceeded, IllegalTransition, LeaseLost
+from sessions_app import queue
+from sessions_app.duties import TASK_DUTIES
+from sessions_app.models import Task
+from sessions_app.sweeping import sweep
+from sessions_app.transitions import lease
+from sessions_app.transitions import task as transitions
+from sessions_app.transitions.clock import database_now
+from tests.concurrency import tasks
+from tests.concurrency.tasks import TERMINAL, assert_tasks_hold
+from tests.database import superuser_connection
+from tests.sessions_app.session_calls import somebody
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+T = TypeVar("T")
+
+WORKERS = ("finn", "fiona", "frank")
+STEP = timedelta(hours=1)
+"""How far a step of the clock goes. No example takes as long, so that nothing else moves what is timed in hours."""
+LASTING = STEP / 2
+ERROR = {"code": "broken", "message": "It broke."}
+
+SELDOM = st.sampled_from([False, False, False, False, True])
+
+tenants = count()
+
+
+class Crashed(Exception):  # noqa: N818  no mistake
+    """A process that ends just before its COMMIT."""
+
+
+@dataclass
+class Held:
+    """A lease as the worker knows it that was given the token."""
+
+    task: UUID
+    epoch: int
+    token: str
+    worker: str
+    last: tuple[str, Any] | None = None
+    """The call that ended it, where it was one of the worker's."""
+
+
+@dataclass
+class Known:
+    """A task as it must be, by what has been done."""
+
+    epoch: int = 0
+    status: str = "pending"
+    lapsed: bool = False
+    overdue: bool = False
+    timed: bool = False
+    called_off: bool = False
+    retried: bool = False
+    refusals: int = 0
+
+
+class Tasks(RuleBasedStateMachine):
+    """Tasks of a tenant of their own, a few workers, and an operator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tenant = f"machine-{next(tenants)}"
+        self.known: dict[UUID, Known] = {}
+        self.leases: list[Held] = []
+        self.epochs: dict[UUID, int] = {}
+
+    # How things are done.
+
+    def act(self, work: Callable[[], T], *, crash: bool) -> T | None:
+        """Do it in a transaction; or all but its COMMIT, which leaves nothing."""
+        if not crash:
+            return boundary.write(work)
+
+        def doomed() -> None:
+            work()
+            with connection.cursor() as cursor:
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            raise Crashed
+
+        with suppress(Crashed):
+            boundary.write(doomed)
+        return None
+
+    def worker(self, name: str) -> Any:
+        return somebody(name, tenant=self.tenant)
+
+    def any(self, *states: str) -> bool:
+        return any(task.status in states for task in self.known.values())
+
+    def some(self, data: st.DataObject, status: str) -> Task:
+        """A task, most often one in this state."""
+        fit = [pk for pk, task in self.known.items() if task.status == status]
+        return Task.objects.get(pk=data.draw(st.sampled_from(self.mostly(data, fit, list(self.known)))))
+
+    def lease(self, data: st.DataObject) -> Held:
+        """A lease that somebody knows the token of, most often one that is good."""
+        good = [held for held in self.leases if self.is_good(held)]
+        return data.draw(st.sampled_from(self.mostly(data, good, self.leases)))
+
+    def mostly(self, data: st.DataObject, fit: list[T], others: list[T]) -> list[T]:
+        return fit if fit and not data.draw(SELDOM) else others
+
+    def is_good(self, held: Held) -> bool:
+        task = self.known[held.task]
+        return task.status == "active" and task.epoch == held.epoch and not task.lapsed
+
+    # What callers do.
+
+    @initialize()
+    def begin(self) -> None:
+        for _ in range(2):
+            self.route(attempts=2, timed=False, crash=False)
+        self.claim(worker="finn", most=1, crash=False)
+
+    @precondition(lambda self: len(self.known) < 5)
+    @rule(attempts=st.integers(1, 3), timed=SELDOM, crash=SELDOM)
+    def route(self, attempts: int, timed: bool, crash: bool) -> None:
+        deadline = database_now() + 1.5 * STEP if timed else None
+        work = transitions.Work(
+            task_type="routing", from_role="manager", to_role="finance", max_attempts=attempts, deadline=deadline
+        )
+        task = self.act(lambda: transitions.route(work, actor=tasks.manager(self.tenant)), crash=crash)
+        if task is not None:
+            self.known[task.pk] = Known(timed=timed)
+
+    @precondition(lambda self: self.any("pending"))
+    @rule(worker=st.sampled_from(WORKERS), most=st.integers(1, 3), crash=SELDOM)
+    def claim(self, worker: str, most: int, crash: bool) -> None:
+        actor = self.worker(worker)
+        rows = queue.claimable(actor, ["finance"], None, most)
+        there = rows.count()
+        grants = self.act(lambda: lease.claim(rows.all(), actor=actor, lasting=LASTING), crash=crash)
+        if grants is None:
+            return
+        # A pause may end between the two looks.
+        assert there <= len(grants) <= most
+        for grant in grants:
+            task = self.known[grant.task.pk]
+            assert (task.status, task.overdue) == ("pending", False)
+            task.status, task.lapsed = "active", False
+            task.epoch += 1
+            self.leases.append(Held(grant.task.pk, grant.task.lease_epoch, grant.token, worker))
+            assert grant.task.lease_epoch == task.epoch
+
+    @precondition(lambda self: self.leases and self.any("active"))
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        """The worker died with its token."""
+        self.leases.remove(self.lease(data))
+
+    @precondition(lambda self: self.leases and self.any("active"))
+    @rule(data=st.data(), percent=st.integers(0, 100), crash=SELDOM)
+    def heartbeat(self, data: st.DataObject, percent: int, crash: bool) -> None:
+        held = self.lease(data)
+        call = partial(lease.heartbeat, self.task(held), token=held.token, progress={"percent": percent})
+        self.holders(held, ("heartbeat", percent), call, crash=crash, ends=None)
+
+    @precondition(lambda self: self.leases and self.any("active"))
+    @rule(data=st.data(), output=st.sampled_from([None, {"sum": 1}]), crash=SELDOM)
+    def complete(self, data: st.DataObject, output: Any, crash: bool) -> None:
+        held = self.lease(data)
+        call = partial(lease.complete, self.task(held), token=held.token, output=output)
+        self.holders(held, ("complete", output), call, crash=crash, ends="completed")
+
+    @precondition(lambda self: self.leases and self.any("active"))
+    @rule(data=st.data(), retryable=st.booleans(), crash=SELDOM)
+    def fail(self, data: st.DataObject, retryable: bool, crash: bool) -> None:
+        held = self.lease(data)
+        call = partial(lease.fail, self.task(held), token=held.token, error=ERROR, retryable=retryable)
+        self.holders(held, ("fail", retryable), call, crash=crash, ends="failed")
+
+    @precondition(lambda self: self.leases and self.any("active"))
+    @rule(data=st.data(), crash=SELDOM)
+    def release(self, data: st.DataObject, crash: bool) -> None:
+        held = self.lease(data)
+        call = partial(lease.release, self.task(held), token=held.token)
+        self.holders(held, ("release", None), call, crash=crash, ends="pending")
+
+    @precondition(lambda self: self.leases and self.any("active"))
+    @rule(data=st.data(), thief=st.sampled_from(WORKERS))
+    def steal(self, data: st.DataObject, thief: str) -> None:
+        """A token in other hands is worth nothing."""
+        held = self.lease(data)
+        if thief != held.worker:
+            self.refused(LeaseLost, held, partial(lease.release, self.task(held), token=held.token), by=thief)
+
+    def holders(
+        self, held: Held, said: tuple[str, Any], call: Callable[..., Task], *, crash: bool, ends: str | None
+    ) -> None:
+        """A call of whoever was given the token: done where the lease is good, told again where it is a repetition."""
+        task, good = self.known[held.task], self.is_good(held)
+        if not good and held.last == said and ends is not None:
+            before = Task.objects.get(pk=held.task).version
+            assert boundary.write(partial(call, actor=self.worker(held.worker))).version == before
+        elif not good:
+            self.refused(LeaseLost, held, call)
+        elif task.overdue and ends in (None, "completed"):
+            self.refused(DeadlineExceeded, held, call)
+        else:
+            done = self.act(partial(call, actor=self.worker(held.worker)), crash=crash)
+            if done is not None and ends is not None:
+                held.last = said
+                self.ended(task, done, ends)
+
+    def ended(self, task: Known, done: Task, ends: str) -> None:
+        if task.called_off and ends != "completed":
+            assert done.status == "cancelled"
+        elif ends == "failed":
+            assert done.status in ("pending", "failed")
+        else:
+            assert done.status == ends
+        task.status = str(done.status)
+
+    def refused(self, why: type[Problem], held: Held, call: Callable[..., Task], by: str | None = None) -> None:
+        with pytest.raises(why):
+            boundary.write(partial(call, actor=self.worker(by or held.worker)))
+        self.known[held.task].refusals += 1
+
+    def task(self, held: Held) -> Task:
+        return Task.objects.get(pk=held.task)
+
+    # What operators do.
+
+    @rule(data=st.data(), crash=SELDOM)
+    def cancel(self, data: st.DataObject, crash: bool) -> None:
+        row = self.some(data, "active")
+        task = self.known[row.pk]
+        call = partial(transitions.cancel, row, actor=self.worker("olga"))
+        if task.status in TERMINAL:
+            with pytest.raises(IllegalTransition):
+                self.act(call, crash=crash)
+        elif (done := self.act(call, crash=crash)) is not None:
+            asked = task.status == "active" and not task.lapsed
+            assert done.status == ("active" if asked else "cancelled")
+            task.status, task.called_off = str(done.status), task.called_off or asked
+
+    @precondition(lambda self: self.any("active"))
+    @rule(data=st.data(), crash=SELDOM)
+    def force_release(self, data: st.DataObject, crash: bool) -> None:
+        row = self.some(data, "active")
+        task = self.known[row.pk]
+        call = partial(lease.force_release, row, reason="it hangs", actor=self.worker("olga"))
+        if task.status != "active":
+            with pytest.raises(IllegalTransition):
+                self.act(call, crash=crash)
+        elif (done := self.act(call, crash=crash)) is not None:
+            assert done.status == ("cancelled" if task.called_off else "pending")
+            task.status = str(done.status)
+
+    @precondition(lambda self: self.any("failed"))
+    @rule(data=st.data(), crash=SELDOM)
+    def retry(self, data: st.DataObject, crash: bool) -> None:
+        row = self.some(data, "failed")
+        task = self.known[row.pk]
+        call = partial(transitions.retry, row, actor=self.worker("olga"))
+        if task.status != "failed" or task.retried:
+            with pytest.raises(AlreadyRetried if task.retried else IllegalTransition):
+                self.act(call, crash=crash)
+        elif (again := self.act(call, crash=crash)) is not None:
+            task.retried = True
+            self.known[again.pk] = Known(timed=again.deadline is not None)
+
+    # What happens.
+
+    @precondition(lambda self: any(map(self.is_due, self.known.values())))
+    @rule()
+    def sweep(self) -> None:
+        due = {pk for pk, task in self.known.items() if self.is_due(task)}
+        for duty, _ in TASK_DUTIES:
+            assert sweep(duty).poison == {}
+        for row in Task.objects.filter(pk__in=due):
+            task = self.known[row.pk]
+            if task.overdue:
+                assert (row.status, (row.error or {})["code"]) == ("failed", "deadline-exceeded")
+            elif task.called_off:
+                assert row.status == "cancelled"
+            else:
+                assert row.status in ("pending", "failed")
+            task.status = str(row.status)
+
+    @staticmethod
+    def is_due(task: Known) -> bool:
+        lapsed = task.status == "active" and task.lapsed
+        return lapsed or (task.overdue and task.status not in TERMINAL)
+
+    @precondition(lambda self: self.any("active", "pending"))
+    @rule()
+    def time_passes(self) -> None:
+        """The clock makes a step: seen from it, everything that is timed lies an hour further back."""
+        with superuser_connection() as beside, beside.transaction():
+            beside.execute("ALTER TABLE tasks DISABLE TRIGGER tasks_complete_update")
+            beside.execute(
+                "UPDATE tasks SET lease_expires_at = lease_expires_at - %(step)s, deadline = deadline - %(step)s,"
+                " not_before = not_before - %(step)s WHERE tenant = %(tenant)s",
+                {"step": STEP, "tenant": self.tenant},
+            )
+            beside.execute("ALTER TABLE tasks ENABLE ALWAYS TRIGGER tasks_complete_update")
+            overdue = beside.execute("SELECT id FROM tasks WHERE tenant = %s AND deadline <= now()", [self.tenant])
+            late = {pk for (pk,) in overdue}
+        for pk, task in self.known.items():
+            task.lapsed = task.lapsed or task.status == "active"
+            task.overdue = pk in late
+
+    # What holds.
+
+    @invariant()
+    def every_task_is_as_what_was_done_to_it_left_it(self) -> None:
+        assert_tasks_hold(self.tenant)
+        rows = {row.pk: row for row in Task.objects.filter(tenant=self.tenant)}
+        assert rows.keys() == self.known.keys()
+        for pk, row in rows.items():
+            task = self.known[pk]
+            assert (row.status, row.lease_epoch) == (task.status, task.epoch)
+            assert row.lease_epoch >= self.epochs.get(pk, 0)
+            assert row.cancel_requested == task.called_off
+            self.epochs[pk] = row.lease_epoch
+
+    def teardown(self) -> None:
+        """Every refused call of a holder, and nothing else, is remembered beside the chains."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT subject_id, count(*) FROM audit_events"
+                " WHERE tenant = %s AND event_type = 'task.refused' GROUP BY subject_id",
+                [self.tenant],
+            )
+            remembered = dict(cursor.fetchall())
+        assert remembered == {pk: task.refusals for pk, task in self.known.items() if task.refusals}
+
+
+def run(examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        Tasks,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            # What fails is told as it came about: to find the shortest way there would take minutes.
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_whatever_is_done_to_tasks_leaves_them_whole() -> None:
+    run(examples=15, steps=30)
+
+
+@pytest.mark.slow
+def test_whatever_is_done_to_tasks_leaves_them_whole_for_long() -> None:
+    run(examples=150, steps=60)

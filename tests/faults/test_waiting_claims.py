@@ -1,0 +1,230 @@
+"""Many who wait for work at once, against the service as production runs it: they sleep, and others keep their pace."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from statistics import median, quantiles
+from typing import Any
+
+import pytest
+
+from sessions_app.models import Task
+from tests.concurrency import tasks
+from tests.concurrency.racing import bearer
+from tests.database import superuser_connection
+from tests.faults.harness import Service, serving
+from tests.faults.history import SERVICE
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+
+THREADS = 8
+CROWD = 64
+PROMISED_SECONDS = 0.1
+"""How soon others are answered while as many wait as may."""
+NOISE = 5
+"""What other work on two cores may do to the slowest of a hundred answers; the median has no such room."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, and after how many seconds."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str]
+    took: float
+
+    @property
+    def waited(self) -> bool:
+        return "Retry-After" not in self.headers
+
+
+def call(service: Service, method: str, path: str, body: Any = None, by: str = "finn", key: str = "") -> Answer:
+    """One call on a connection of its own."""
+    connection = HTTPConnection(service.base.removeprefix("http://"), timeout=40)
+    headers = {"Authorization": f"Bearer {bearer(by)}", "Content-Type": "application/json"}
+    if key:
+        headers["Idempotency-Key"] = key
+    began = time.monotonic()
+    try:
+        connection.request(method, path, b"" if body is None else json.dumps(body).encode(), headers)
+        answer = connection.getresponse()
+        raw = answer.read()
+        return Answer(answer.status, json.loads(raw), dict(answer.headers), time.monotonic() - began)
+    finally:
+        connection.close()
+
+
+def claim(service: Service, seconds: int) -> Answer:
+    return call(service, "POST", "/tasks/claim", {"wait_seconds": seconds})
+
+
+@contextmanager
+def crowd(service: Service, seconds: int, count: int = CROWD) -> Iterator[list["Future[Answer]"]]:
+    """So many claims that wait, all sent at once; those that may not have been answered when the block begins."""
+    may = service.size * THREADS // 2
+    bearer("finn")
+    with ThreadPoolExecutor(count) as pool:
+        claims = [pool.submit(claim, service, seconds) for _ in range(count)]
+        deadline = time.monotonic() + 10
+        # Of two processes one may get more of them than the other, and turn away what the other had room for.
+        while sum(not each.done() for each in claims) > may and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.5)
+        yield claims
+
+
+def asleep(claims: list["Future[Answer]"]) -> list["Future[Answer]"]:
+    return [each for each in claims if not each.done()]
+
+
+def connections(service: Service) -> list[tuple[int, str, str]]:
+    """The service's, each with its state and the kind of its last query."""
+    with superuser_connection() as beside:
+        found = beside.execute(
+            "SELECT pid, state, query FROM pg_stat_activity"
+            " WHERE application_name = %s AND datname = current_database()",
+            [SERVICE],
+        )
+        return found.fetchall()
+
+
+@pytest.fixture(params=[1, 2], ids=["one process", "two processes"])
+def service(request: pytest.FixtureRequest) -> Iterator[Service]:
+    with serving(workers=request.param, WEB_THREADS=str(THREADS), LOG_LEVEL="info") as running:
+        for _ in range(8 * request.param):
+            call(running, "GET", "/tasks")
+        yield running
+
+
+def test_those_beyond_half_the_threads_are_answered_at_once_and_the_others_wait(service: Service) -> None:
+    with crowd(service, 3) as claims:
+        waiting = asleep(claims)
+        turned_away = [each.result() for each in claims if each.done()]
+    assert 0 < len(waiting) <= service.size * THREADS // 2
+    if service.size == 1:
+        assert len(waiting) == THREADS // 2
+    for answer in turned_away:
+        assert (answer.status, answer.body, answer.headers["Retry-After"]) == (200, {"tasks": []}, "1")
+    for each in waiting:
+        assert (each.result().status, each.result().body, each.result().waited) == (200, {"tasks": []}, True)
+        assert 3 <= each.result().took < 5
+    inside = [line["milliseconds"] / 1000 for line in service.logged() if line["path"] == "/tasks/claim"]
+    at_once = sorted(inside)[: len(turned_away)]
+    print(f"{len(turned_away)} turned away in {median(at_once):.4f} s inside, at most {at_once[-1]:.3f} s")
+    assert median(at_once) < PROMISED_SECONDS
+
+
+def test_others_are_answered_at_their_pace_while_as_many_wait_as_may(service: Service) -> None:
+    with crowd(service, 6) as claims:
+        took = [call(service, "GET", "/tasks", by="bob").took for _ in range(100)]
+        assert asleep(claims)
+    slow = quantiles(took, n=20)[-1]
+    print(f"others: median {median(took) * 1000:.1f} ms, p95 {slow * 1000:.1f} ms, at most {max(took) * 1000:.1f} ms")
+    assert median(took) < PROMISED_SECONDS
+    assert slow < PROMISED_SECONDS * NOISE
+
+
+def test_a_task_that_comes_meanwhile_is_claimed_within_a_second_by_exactly_one(service: Service) -> None:
+    delays = []
+    with crowd(service, 8) as claims:
+        for n in range(3):
+            before = len(asleep(claims))
+            routed = call(service, "POST", "/tasks", {"task_type": "routing", "to_role": "finance"}, by="finn")
+            assert routed.status == 201
+            deadline = time.monotonic() + 5
+            while len(asleep(claims)) == before:
+                assert time.monotonic() < deadline
+                time.sleep(0.002)
+            task = Task.objects.get(pk=routed.body["task_id"])
+            attempt = task.attempts.get()
+            delays.append((attempt.claimed_at - task.created_at).total_seconds())
+            time.sleep(0.5)
+            assert len(asleep(claims)) == before - 1, n
+    print(f"claimed after {', '.join(f'{delay * 1000:.0f}' for delay in delays)} ms")
+    assert max(delays) < 1
+    got = [task["task_id"] for each in claims for task in each.result().body["tasks"]]
+    assert len(got) == len(set(got)) == 3
+    tasks.assert_tasks_hold()
+
+
+def test_who_waits_holds_no_connection_and_the_one_who_looks_for_them_holds_one(service: Service) -> None:
+    with crowd(service, 6) as claims:
+        # Whoever was turned away keeps a connection, as every call does, until it is told to give it back.
+        with superuser_connection() as beside:
+            beside.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = %s AND datname = current_database()",
+                [SERVICE],
+            )
+        time.sleep(1)
+        seen = [connections(service) for _ in range(50) if not time.sleep(0.02)]  # type: ignore[func-returns-value]
+        assert asleep(claims)
+    assert max(len(each) for each in seen) == service.size
+    for each in seen:
+        assert all(state in ("idle", "active") for _, state, _ in each)
+        assert all("FROM unnest" in query for _, _, query in each), each
+    # The looking goes on, on new connections, and it was not noticed.
+    assert {answer.result().status for answer in claims} == {200}
+
+
+def test_told_to_stop_the_service_answers_all_who_wait_at_once() -> None:
+    with serving(workers=1, WEB_THREADS=str(THREADS)) as service, crowd(service, 25) as claims:
+        waiting = asleep(claims)
+        assert len(waiting) == THREADS // 2
+        told = time.monotonic()
+        service.process.send_signal(signal.SIGTERM)
+        answers = [each.result(10) for each in waiting]
+        took = time.monotonic() - told
+        assert service.process.wait(10) == 0
+        ended = time.monotonic() - told
+    print(f"all were answered {took:.2f} s after the signal, and the service ended after {ended:.2f} s")
+    assert [(answer.status, answer.body) for answer in answers] == [(200, {"tasks": []})] * len(waiting)
+    assert took < 2
+
+
+def test_a_wait_for_a_row_ends_within_a_second_of_the_move_in_whichever_process_it_is_made(service: Service) -> None:
+    delays = []
+    for n in range(6):
+        task = tasks.routed()
+        with ThreadPoolExecutor(3) as pool:
+            waits = [pool.submit(call, service, "GET", f"/tasks/{task.pk}?wait=20&version=1") for _ in range(3)]
+            time.sleep(0.4)
+            assert not any(each.done() for each in waits)
+            moved = time.monotonic()
+            cancelled = threading.Thread(target=call, args=(service, "POST", f"/tasks/{task.pk}/cancel", None, "mona"))
+            cancelled.start()
+            answers = [each.result() for each in waits]
+            delays.append(time.monotonic() - moved)
+            cancelled.join()
+        for answer in answers:
+            assert (answer.status, answer.body["version"], answer.body["status"]) == (200, 2, "cancelled"), n
+            assert answer.headers["ETag"] == '"2"'
+    print(f"answered {median(delays) * 1000:.0f} ms after the move, at most {max(delays) * 1000:.0f} ms")
+    assert max(delays) < 1
+
+
+def test_a_connection_that_is_lost_while_looking_leaves_them_waiting() -> None:
+    ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
+    with serving(workers=1, WEB_THREADS=str(THREADS)) as service, crowd(service, 8, count=4) as claims:
+        deadline = time.monotonic() + 5
+        while ["FROM unnest" in query for _, _, query in connections(service)] != [True]:
+            assert time.monotonic() < deadline, connections(service)
+            time.sleep(0.02)
+        with superuser_connection() as beside:
+            for _ in range(10):
+                beside.execute(ending, [SERVICE])
+                time.sleep(0.1)
+        assert len(asleep(claims)) == 4
+        tasks.routed()
+        while len(asleep(claims)) == 4:
+            assert time.monotonic() < deadline + 5
+            time.sleep(0.01)
+    assert sum(len(each.result().body["tasks"]) for each in claims) == 1
+    assert {each.result().status for each in claims} == {200}
