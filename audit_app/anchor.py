@@ -11,6 +11,9 @@ from pathlib import Path
 
 from audit_app.models import AuditSeal
 
+# What reading a line of something else may raise.
+_NO_LINE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+
 
 @dataclass(frozen=True, slots=True)
 class Anchored:
@@ -38,12 +41,14 @@ def append(path: Path, seals: Iterable[AuditSeal]) -> None:
     if not written:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not _ends_whole(path):
+        # A line that was cut short by a crash must not swallow the next.
+        written = b"\n" + written
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
     try:
-        if not _ends_whole(path):
-            # A line that was cut short by a crash must not swallow the next.
-            os.write(descriptor, b"\n")
-        os.write(descriptor, written)
+        while written:
+            # A disk that is almost full takes a part, and says so.
+            written = written[os.write(descriptor, written) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -61,11 +66,13 @@ def read(path: Path) -> Iterator[Anchored]:
             try:
                 kept = json.loads(text)
                 yield Anchored(int(kept["number"]), bytes.fromhex(kept["hash"]))
-            except (ValueError, KeyError, TypeError):
+            except _NO_LINE:
                 continue
 
 
 def _ends_whole(path: Path) -> bool:
+    if not path.exists():
+        return True
     with path.open("rb") as file:
         if file.seek(0, os.SEEK_END) == 0:
             return True

@@ -4,19 +4,21 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, islice
 from typing import Any
 
 from django.db.models import QuerySet
 
 from audit_app.models import AuditEvent
-from audit_app.serializers import event_out
+from audit_app.serializers import EVENT_NAMES, event_out
+from orchestrator import boundary
 from orchestrator.pagination import Order
 
 BATCH = 1_000
 OLDEST_FIRST = Order("timestamp", newest_first=False)
 
-# What a spreadsheet would run as a formula (OWASP, CSV Injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet would run as a formula (OWASP, CSV Injection); the wide ones where it reads Japanese.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def batches(rows: QuerySet[AuditEvent]) -> Iterator[list[AuditEvent]]:
@@ -37,19 +39,19 @@ def ndjson(rows: QuerySet[AuditEvent]) -> Iterator[bytes]:
 
 
 def as_csv(rows: QuerySet[AuditEvent]) -> Iterator[bytes]:
-    """A line of comma-separated values for each event (RFC 4180), under a line of names; `changes` is JSON."""
-    head = True
+    """A line of comma-separated values for each event (RFC 4180), under a line of names; `changes` is JSON.
+
+    All are in quotes, so that a semicolon or a tab begins no cell where a spreadsheet divides by these.
+    """
+    yield _lines([EVENT_NAMES])
     for batch in batches(rows):
-        shapes = [event_out(event) for event in batch]
-        text = io.StringIO()
-        writer = csv.writer(text)
-        if head:
-            writer.writerow(shapes[0])
-        writer.writerows(_cells(shape.values()) for shape in shapes)
-        head = False
-        yield text.getvalue().encode()
-    if head:
-        yield b""
+        yield _lines(_cells(event_out(event).values()) for event in batch)
+
+
+def _lines(cells: Iterable[Iterable[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(cells)
+    return text.getvalue().encode()
 
 
 def _cells(values: Iterable[Any]) -> Iterator[str]:
@@ -57,6 +59,15 @@ def _cells(values: Iterable[Any]) -> Iterator[str]:
         text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else "" if value is None else str(value)
         # A quote in front is how spreadsheets are told that it is a text.
         yield f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def begun(written: Iterator[bytes]) -> Iterator[bytes]:
+    """The same, its beginning made already: what goes wrong before it is an answer of its own, and not a body cut off.
+
+    Raises ServiceUnavailable where the database is away.
+    """
+    beginning = boundary.read(lambda: list(islice(written, 2)))
+    return chain(beginning, written)
 
 
 FORMATS: Mapping[str, tuple[str, Callable[[QuerySet[AuditEvent]], Iterator[bytes]]]] = {

@@ -10,7 +10,7 @@ KINDS = {
     "link": "it does not follow the event before it",
     "tail": "the row has moved further than its chain tells",
     "head": "the row does not point to its last event",
-    "status": "the row's status is not what its last event says",
+    "status": "the row's status or tenant is not what its last event says",
     "gone": "the row is gone, and its chain does not end with that",
     "unrecorded": "the row has no chain",
     "seal-text": "the seal's text is not what its hash or its columns say",

@@ -19,46 +19,29 @@ def node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(_NODE + left + right).digest()
 
 
-class Growing:
-    """A tree that leaves are added to, in as much memory as it has levels."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._complete: list[bytes] = []
-        """The roots of the complete trees that it is made of so far, the largest first."""
-
-    def add(self, data: bytes) -> None:
-        """One more leaf. Two complete trees of one size become one: as many as the count has zeros to carry over."""
-        found, carried = leaf(data), self.size
-        while carried & 1:
-            found, carried = node(self._complete.pop(), found), carried >> 1
-        self._complete.append(found)
-        self.size += 1
-
-    def root(self) -> bytes:
-        """The tree's hash; that of nothing is the hash of the empty string."""
-        if not self._complete:
-            return hashlib.sha256(b"").digest()
-        found = self._complete[-1]
-        for left in reversed(self._complete[:-1]):
-            found = node(left, found)
-        return found
-
-
 def root(leaves: Iterable[bytes]) -> bytes:
-    """The hash of the tree over these leaves."""
-    tree = Growing()
-    for data in leaves:
-        tree.add(data)
-    return tree.root()
+    """The hash of the tree over these leaves; that of none is the hash of the empty string."""
+    level = [leaf(data) for data in leaves]
+    while len(level) > 1:
+        level = _above(level)
+    return level[0] if level else hashlib.sha256(b"").digest()
 
 
-def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
+def path(leaves: Iterable[bytes], index: int) -> list[bytes]:
     """The hashes beside the way from a leaf up to the root, the lowest first (section 2.1.1)."""
-    size = len(leaves)
-    if size == 1:
-        return []
-    left = 1 << ((size - 1).bit_length() - 1)
-    if index < left:
-        return [*path(leaves[:left], index), root(leaves[left:])]
-    return [*path(leaves[left:], index - left), root(leaves[:left])]
+    level, found = [leaf(data) for data in leaves], []
+    while len(level) > 1:
+        beside = index ^ 1
+        if beside < len(level):
+            found.append(level[beside])
+        level, index = _above(level), index >> 1
+    return found
+
+
+def _above(level: Sequence[bytes]) -> list[bytes]:
+    """The next level: two and two are one, and the last, where nothing stands beside it, goes up as it is.
+
+    That makes the same trees as section 2.1, which splits at the largest power of two below the size.
+    """
+    odd = level[-1:] if len(level) % 2 else []
+    return [*map(node, level[::2], level[1::2]), *odd]

@@ -4,6 +4,8 @@ The private key signs. Each public key that ever did stays in a folder, by its i
 """
 
 import hashlib
+import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,13 +42,17 @@ def raw(key: Ed25519PublicKey) -> bytes:
 
 
 def publish(key: Ed25519PublicKey) -> None:
-    """Keep a public key for whoever verifies, unless it is there."""
+    """Keep a public key for whoever verifies, unless it is there. Raises OSError."""
     folder: Path = settings.AUDIT_SEAL_PUBLIC_KEYS
     path = folder / f"{key_id(key)}.pem"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        path.write_bytes(pem)
+    if key_id(key) in published(folder):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    # Whole or not at all: a file that a crash cut short would be as if it were not.
+    unfinished = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+    unfinished.write_bytes(pem)
+    unfinished.replace(path)
 
 
 def published(folder: Path) -> PublicKeys:

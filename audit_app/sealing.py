@@ -2,7 +2,7 @@
 
 An event is sealed once no transaction that could still write one before it is running: its transaction's id lies below
 `pg_snapshot_xmin(pg_current_snapshot())`. So nothing ever appears inside a sealed range, and no writer waits. Events of
-earlier eras, from before a dump was restored into a new cluster, have no running transactions.
+earlier eras, from before a dump was restored into a new cluster, have no running transactions (see eras.py).
 """
 
 import logging
@@ -14,10 +14,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
 from django.db import connection
 
-from audit_app import anchor, merkle, seal_keys
+from audit_app import anchor, eras, merkle, seal_keys
 from audit_app.models import AuditSeal
-from audit_app.statement import GENESIS, Place, Statement, hash_of, signed
+from audit_app.statement import FIRST_ERA, GENESIS, Place, Statement, hash_of, signed
 from orchestrator import boundary
+from orchestrator.clock import database_now
 from orchestrator.metrics import SEAL_LAG_SECONDS
 
 MOST = 10_000
@@ -26,22 +27,17 @@ MOST = 10_000
 _ONE_AT_A_TIME = 0x5EA1
 """The advisory lock of the sealer."""
 
-_ERA = (
-    "(SELECT pg_get_expr(d.adbin, d.adrelid)::int FROM pg_attrdef d JOIN pg_attribute a"
-    " ON (a.attrelid, a.attnum) = (d.adrelid, d.adnum)"
-    " WHERE d.adrelid = 'audit_events'::regclass AND a.attname = 'era')"
-)
 _AFTER = "(era, xid, id) > (%s, %s::text::xid8, %s)"
 _SEALABLE = f"""
 SELECT era, xid::text, id, hash FROM audit_events
-WHERE {_AFTER} AND (era < {_ERA} OR xid < pg_snapshot_xmin(pg_current_snapshot()))
+WHERE {_AFTER} AND (era < {eras.PRESENT} OR xid < pg_snapshot_xmin(pg_current_snapshot()))
 ORDER BY era, xid, id LIMIT {MOST}
 """
 _OLDEST = f"""
 SELECT extract(epoch FROM clock_timestamp() - timestamp)::float FROM audit_events
 WHERE {_AFTER} ORDER BY era, xid, id LIMIT 1
 """
-_START = Place(0, 0, UUID(int=0))
+_START = Place(FIRST_ERA, 0, UUID(int=0))
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +46,21 @@ class KeyChanged(Exception):  # noqa: N818  the one who runs the sealer has to a
     """The signing key is another than the last seal's, and that one is not there to say so."""
 
 
+class EraNotBegun(Exception):  # noqa: N818  the one who restored the database has to act
+    """The database was restored into a new cluster, and nobody said so."""
+
+    def __str__(self) -> str:
+        return (
+            "the newest events are of transactions that this cluster has yet to come to, so it was restored from"
+            " another. As the owner: manage.py audit_new_era."
+        )
+
+
 def seal_all() -> int:
     """Seal what there is to seal, by as many seals as it takes; how many. Then bring the anchor up to date.
 
-    One at a time: where another sealer is at work, this one leaves it to that. Raises KeyChanged, OSError where a key
-    or the anchor cannot be read or written, ServiceUnavailable where the database is away.
+    One at a time: where another sealer is at work, this one leaves it to that. Raises KeyChanged, EraNotBegun, OSError
+    and ValueError where a key or the anchor cannot be read or written, ServiceUnavailable where the database is away.
     """
     key = seal_keys.signing_key()
     seal_keys.publish(key.public_key())
@@ -80,8 +86,12 @@ def lag_seconds() -> float:
 
 
 def _lag() -> float:
+    seal = AuditSeal.objects.order_by("-number").first()
     with connection.cursor() as cursor:
-        cursor.execute(_OLDEST, _values(_place_of(AuditSeal.objects.order_by("-number").first())))
+        if seal is not None and eras.has_to_begin(cursor):
+            # Nothing is sealed any more, and what waits is not known by its place.
+            return (database_now() - seal.sealed_at).total_seconds()
+        cursor.execute(_OLDEST, _values(_place_of(seal)))
         row = cursor.fetchone()
     return max(0.0, float(row[0])) if row else 0.0
 
@@ -89,14 +99,15 @@ def _lag() -> float:
 def _seal(key: Ed25519PrivateKey) -> AuditSeal | None:
     """One seal, or None where there is nothing to seal or somebody else is sealing."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s), clock_timestamp()", [_ONE_AT_A_TIME])
-        ours, now = cursor.fetchone()
-        if not ours:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_ONE_AT_A_TIME])
+        if not cursor.fetchone()[0]:
             return None
+        if eras.has_to_begin(cursor):
+            raise EraNotBegun
         before = AuditSeal.objects.order_by("-number").first()
         cursor.execute(_SEALABLE, _values(_place_of(before)))
         rows = cursor.fetchall()
-    return _sealed(rows, before, key, now) if rows else None
+    return _sealed(rows, before, key, database_now()) if rows else None
 
 
 def _sealed(rows: list[tuple[Any, ...]], before: AuditSeal | None, key: Ed25519PrivateKey, now: datetime) -> AuditSeal:

@@ -79,6 +79,14 @@ class EventPage(serializers.Serializer[Any]):
     next_cursor = serializers.CharField(allow_null=True, help_text="What `cursor` takes for the next page.")
 
 
+EVENT_NAMES = (
+    *("event_id", "event_type", "subject_type", "subject_id", "seq", "from", "to", "actor", "actor_kind"),
+    *("on_behalf_of", "role", "via", "reason", "changes", "cause", "request_id", "trace_id", "ip", "timestamp"),
+    *("prev_hash", "hash"),
+)
+"""What `event_out()` tells, in its order."""
+
+
 def event_out(event: AuditEvent) -> dict[str, Any]:
     """An event, the same everywhere."""
     return {

@@ -34,10 +34,12 @@ def _transaction() -> Iterator[Raw]:
     try:
         wrapper.ensure_connection()
         connection: Raw = wrapper.connection
-        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        # Whoever verifies reads everything, and that takes as long as it takes.
-        connection.execute("SET LOCAL statement_timeout = 0")
-        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-        yield connection
+        # psycopg's errors become Django's, by which a database that is away is known.
+        with wrapper.wrap_database_errors:
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            # Whoever verifies reads everything, and that takes as long as it takes.
+            connection.execute("SET LOCAL statement_timeout = 0")
+            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            yield connection
     finally:
         wrapper.close()

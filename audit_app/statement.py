@@ -15,6 +15,10 @@ DOMAIN = b"seal/v1\0"
 """Keeps these hashes and signatures apart from any other use of SHA-256 and of the key."""
 
 
+FIRST_ERA = -(2**31)
+"""Below any: what stands before the first seal is under it, whatever era somebody wrote beside it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where an event stands in the order in which events are sealed."""

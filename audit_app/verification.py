@@ -1,10 +1,12 @@
 """Verifying the trail: the chains, the rows at their ends, the seals, and the anchor. As it was at one moment."""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from uuid import UUID
 
@@ -59,17 +61,15 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
         with lock:
             progress(steps)
 
-    with snapshot() as (connection, name), ThreadPoolExecutor(chains.SLICES) as pool:
-        parts = 1 if asked.subject else chains.SLICES
-        read = [pool.submit(_read_events, name, asked, part, told) for part in range(parts)]
+    # Two connections: while one reads the events, which takes the longest, the other looks at all else.
+    with snapshot() as (connection, name), ThreadPoolExecutor(1) as beside_us:
+        read = beside_us.submit(_read_events, name, asked, told)
         if asked.subject is None:
             report.findings += _seals(connection, asked, report, told)
         for noun, table in chains.rows_of(subjects(), asked.subject).items():
             report.findings += chains.check_rows(connection, noun, table, asked.subject[1] if asked.subject else None)
-        for future in read:
-            findings, events = future.result()
-            report.findings += findings
-            report.events += events
+        findings, report.events = read.result()
+        report.findings[:0] = findings
     # The first bad event first: what else is wrong mostly follows from it.
     report.findings.sort(key=_place)
     del report.findings[MOST:]
@@ -80,8 +80,8 @@ def _place(one: Finding) -> tuple[bool, str, str, int]:
     return one.seal is not None, one.subject_type or "", str(one.subject_id), one.seq or one.seal or 0
 
 
-def _read_events(name: str, asked: Asked, part: int, progress: Callable[[int], object]) -> tuple[list[Finding], int]:
-    """One slice of the events, over a connection of its own. What was found, and how many there were."""
+def _read_events(name: str, asked: Asked, progress: Callable[[int], object]) -> tuple[list[Finding], int]:
+    """The events, over a connection of their own. What was found, and how many there were."""
     read = 0
 
     def told(steps: int) -> None:
@@ -89,10 +89,13 @@ def _read_events(name: str, asked: Asked, part: int, progress: Callable[[int], o
         read += steps
         progress(steps)
 
-    where, values = chains.condition(only=asked.subject, since=asked.since, part=part)
+    where, values = chains.condition(only=asked.subject, since=asked.since)
     with beside(name) as connection:
         found = chains.check_events(connection, where, values, whole=asked.since is None, progress=told)
-        return list(found)[:MOST], read
+        first = list(islice(found, MOST))
+        # To the end, to have counted all.
+        deque(found, maxlen=0)
+        return first, read
 
 
 def _seals(connection: Raw, asked: Asked, report: Report, progress: Callable[[int], object]) -> list[Finding]:

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from audit_app import ingesting, permissions
 from audit_app.docs import documented_events, documented_export, documented_ingest
-from audit_app.exporting import FORMATS
+from audit_app.exporting import FORMATS, begun
 from audit_app.filters import EVENT_FILTERS
 from audit_app.models import AuditEvent
 from audit_app.serializers import IngestBody, event_out, events_out
@@ -71,7 +71,7 @@ class ExportViewSet(ApiViewSet):
         media_type, written = FORMATS[name]
         rows = _events(self.actor, query)
         disposition = {"Content-Disposition": f'attachment; filename="audit.{name}"'}
-        return StreamingHttpResponse(written(rows), content_type=media_type, headers=disposition)
+        return StreamingHttpResponse(begun(written(rows)), content_type=media_type, headers=disposition)
 
 
 @documented_ingest

@@ -1,6 +1,6 @@
 """Where a request really came from, when it came through proxies of ours."""
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -15,13 +15,19 @@ def client_address(request: HttpRequest) -> str | None:
     hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
     while hops and _is_ours(peer):
         peer = hops.pop()
-    return str(ip_address(peer)) if _is_address(peer) else None
+    return str(_address(peer)) if _is_address(peer) else None
 
 
 def _is_ours(peer: str) -> bool:
     if not peer:
         return True
-    return _is_address(peer) and any(ip_address(peer) in network for network in settings.TRUSTED_PROXIES)
+    return _is_address(peer) and any(_address(peer) in network for network in settings.TRUSTED_PROXIES)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """One caller has one address: on a socket for both kinds an IPv4 caller comes as ::ffff:192.0.2.7."""
+    read = ip_address(text)
+    return (read.ipv4_mapped if isinstance(read, IPv6Address) else None) or read
 
 
 def _is_address(text: str) -> bool:

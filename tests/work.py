@@ -243,7 +243,11 @@ def _body(columns: Event) -> str:
         "request_id": columns["request_id"],
         "role": columns["role"],
         "seq": columns["seq"],
-        "subject": {"id": _text(columns["subject_id"]), "type": columns["subject_type"]},
+        "subject": (
+            None
+            if columns["subject_id"] is None and columns["subject_type"] is None
+            else {"id": _text(columns["subject_id"]), "type": columns["subject_type"]}
+        ),
         "tenant": columns["tenant"],
         "to": columns["to_status"],
         "trace_id": columns["trace_id"],

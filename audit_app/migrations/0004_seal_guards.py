@@ -27,9 +27,10 @@ ALTER TABLE audit_events ADD CONSTRAINT audit_events_columns CHECK (coalesce(
     'id', id, 'event_type', event_type, 'seq', seq, 'version', seq, 'from', from_status, 'to', to_status,
     'tenant', tenant, 'role', role, 'reason', reason, 'via', via, 'request_id', request_id, 'trace_id', trace_id,
     'cause', cause, 'at', to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    'subject', CASE WHEN subject_id IS NOT NULL THEN jsonb_build_object('type', subject_type, 'id', subject_id) END,
+    'subject', CASE WHEN subject_type IS NOT NULL OR subject_id IS NOT NULL THEN
+      jsonb_build_object('type', subject_type, 'id', subject_id) END,
     'actor', jsonb_build_object('issuer', actor_issuer, 'subject', actor_subject, 'kind', actor_kind),
-    'on_behalf_of', CASE WHEN on_behalf_of_subject IS NOT NULL THEN
+    'on_behalf_of', CASE WHEN on_behalf_of_issuer IS NOT NULL OR on_behalf_of_subject IS NOT NULL THEN
       jsonb_build_object('issuer', on_behalf_of_issuer, 'subject', on_behalf_of_subject) END)
   AND ip IS NOT DISTINCT FROM (body::jsonb ->> 'ip')::inet
   AND metadata = jsonb_build_object('changes', body::jsonb -> 'changes'), false));

@@ -1,6 +1,5 @@
 """manage.py audit_trail"""
 
-import hashlib
 import io
 import re
 from typing import Any
@@ -8,9 +7,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from audit_app.trail import DOMAIN, GENESIS
+from tests import work
 from tests.api import Api, token
-from tests.database import service_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -74,15 +72,9 @@ def test_prints_a_reason_on_one_line_whatever_is_in_it(agent: Api) -> None:
 def test_leaves_out_what_stands_outside_the_chain(agent: Api) -> None:
     session = opened(agent)
     chain = trail_of(session)
-    body = "{}"
-    with service_connection() as connection:
-        connection.execute(
-            "INSERT INTO audit_events (id, event_type, role, timestamp, trace_id, metadata, subject_type, subject_id,"
-            " body, hash, tenant, actor_issuer, actor_subject, actor_kind, via, reason, request_id)"
-            " VALUES (gen_random_uuid(), 'session.refused', '', now(), '', '{}', 'session', %s,"
-            " %s, %s, 'default', 'local', 'mallory', 'person', 'api', '', '')",
-            [session["session_id"], body, hashlib.sha256(DOMAIN + GENESIS + body.encode()).digest()],
-        )
+    refused = Api(token("mallory", "auditor")).put(f"/sessions/{session['session_id']}", {"status": "active"})
+    assert refused.status_code == 403
+    assert [event["event_type"] for event in work.events("seq IS NULL")] == ["session.refused"]
     assert trail_of(session) == chain
 
 

@@ -1,7 +1,7 @@
 """Making sessions and tasks through the production transitions, and looking at what a call leaves of them."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -107,25 +107,44 @@ def stored(pk: UUID | str, model: type[Recorded] = Session) -> dict[str, Any]:
 
 
 def events_of(pk: UUID | str) -> list[AuditEvent]:
-    """The events of a row, first to last."""
-    return list(AuditEvent.objects.filter(subject_id=pk).order_by("seq"))
+    """The events of a row, first to last; then what was refused, in the order in which it was."""
+    return list(AuditEvent.objects.filter(subject_id=pk).order_by("seq", "timestamp"))
 
 
 def last_event(pk: UUID | str) -> AuditEvent:
     """The event that led to the row as it is."""
-    return events_of(pk)[-1]
+    return next(event for event in reversed(events_of(pk)) if event.seq is not None)
 
 
 @contextmanager
 def unchanged(pk: UUID | str, model: type[Recorded] = Session) -> Iterator[None]:
     """Fails if the block leaves another row or another event."""
-    row, trail = stored(pk, model), _event_types(pk)
-    yield
-    moved = {name: value for name, value in stored(pk, model).items() if value != row[name]}
-    assert not moved, f"changed: {moved}"
-    added = _event_types(pk)[len(trail) :]
+    with _as_it_was(pk, model) as added:
+        yield
     assert not added, f"recorded: {added}"
 
 
-def _event_types(pk: UUID | str) -> list[str]:
-    return [event.event_type for event in events_of(pk)]
+@contextmanager
+def only_refused(pk: UUID | str, attempted: str, *, times: int = 1, model: type[Recorded] = Session) -> Iterator[None]:
+    """Fails if the block leaves another row, or any event but that this was attempted and forbidden, so many times."""
+    with _as_it_was(pk, model) as added:
+        yield
+    said = {"attempted": attempted, "version": stored(pk, model)["version"]}
+    assert added == [(f"{model.NOUN}.refused", None, "forbidden", said)] * times, f"recorded: {added}"
+
+
+def left_by(status: int, pk: UUID | str, attempted: str, *, times: int = 1) -> AbstractContextManager[None]:
+    """What an answer of this status may leave: a 403 that it was attempted, any other refusal nothing."""
+    return only_refused(pk, attempted, times=times) if status == 403 else unchanged(pk)
+
+
+@contextmanager
+def _as_it_was(pk: UUID | str, model: type[Recorded]) -> Iterator[list[tuple[Any, ...]]]:
+    """Fails if the block leaves another row; afterwards what is yielded holds the events that it left."""
+    row, known = stored(pk, model), {event.id for event in events_of(pk)}
+    added: list[tuple[Any, ...]] = []
+    yield added
+    moved = {name: value for name, value in stored(pk, model).items() if value != row[name]}
+    assert not moved, f"changed: {moved}"
+    left = [event for event in events_of(pk) if event.id not in known]
+    added += [(event.event_type, event.seq, event.reason, event.metadata["changes"]) for event in left]

@@ -12,6 +12,7 @@ from tests.sessions_app.session_calls import (
     NO_UUIDS,
     TERMINAL,
     UNKNOWN_ID,
+    left_by,
     overdue_session,
     path,
     session_in,
@@ -29,7 +30,7 @@ def delete(caller: Api, session: Session, **headers: str) -> Any:
 
 
 def refused(caller: Api, session: Session, status: int, slug: str, **headers: str) -> dict[str, Any]:
-    with unchanged(session.id):
+    with left_by(status, session.id, "delete"):
         answer = delete(caller, session, **headers)
     assert answer.status_code == status, answer.content
     assert answer.headers["Content-Type"] == "application/problem+json"

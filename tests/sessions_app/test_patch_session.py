@@ -21,6 +21,7 @@ from tests.sessions_app.session_calls import (
     UNKNOWN_ID,
     events_of,
     last_event,
+    left_by,
     overdue_session,
     path,
     session_in,
@@ -334,7 +335,7 @@ def test_changes_only_what_the_caller_may_change(session: Session) -> None:
         ({"subject": "zoe", "roles": "approver"}, 403),
         ({"subject": "zoe", "roles": "auditor", "agent_roles": ""}, 403),
     ):
-        with unchanged(session.id):
+        with left_by(status, session.id, "change"):
             answer = Api(token(**bearer)).send("PATCH", path(session), body)
         assert answer.status_code == status, bearer
     for version, bearer in enumerate(

@@ -12,6 +12,8 @@ from tests.sessions_app.session_calls import (
     UNKNOWN_ID,
     events_of,
     last_event,
+    left_by,
+    only_refused,
     overdue_session,
     path,
     session_in,
@@ -96,7 +98,7 @@ def test_sees_and_moves_what_its_token_lets_it(name: str) -> None:
         assert (moved.status_code, moved.json()["status"]) == (200, "active")
         assert last_event(session.id).actor_subject == caller.options.get("act_subject", caller.subject)
     else:
-        with unchanged(session.id):
+        with left_by(moves, session.id, "change"):
             refused = api.put(path(session), {"status": "active"})
         assert refused.status_code == moves, refused.content
         assert refused.json()["type"] == SLUGS[moves]
@@ -193,7 +195,7 @@ def test_who_may_not_move_a_session_is_not_told_more_by_trying(roles: str) -> No
         assert api.get(path(session)).status_code == 200
         for headers in ({}, {"if_match": '"9"'}):
             for body in ({}, {"status": "active"}, {"status": "pending"}, {"task_id": UNKNOWN_ID}):
-                with unchanged(session.id):
+                with only_refused(session.id, "change"):
                     answer = api.put(path(session), body, **headers)
                 assert answer.status_code == 403, answer.content
                 assert answer.json()["type"] == "/problems/forbidden"

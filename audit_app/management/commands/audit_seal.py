@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from audit_app.sealing import KeyChanged, seal_all
+from audit_app.sealing import EraNotBegun, KeyChanged, seal_all
 from orchestrator.problems import ServiceUnavailable
 
 
@@ -14,7 +14,7 @@ def seal() -> str:
         count = seal_all()
     except ServiceUnavailable as problem:
         raise CommandError(problem.detail) from problem
-    except (KeyChanged, OSError, ValueError) as error:
+    except (KeyChanged, EraNotBegun, OSError, ValueError) as error:
         raise CommandError(f"The trail cannot be sealed: {error}") from error
     return f"{count} seal{'' if count == 1 else 's'} made."
 

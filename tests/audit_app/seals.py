@@ -1,0 +1,103 @@
+"""Sealing and verifying as people do it, by commands."""
+
+import io
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from audit_app import sealing
+from audit_app.models import AuditSeal
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the keys and the anchor lie."""
+
+    folder: Path
+
+    @property
+    def key(self) -> Path:
+        """The key that signs."""
+        return self.folder / "seal_key.pem"
+
+    @property
+    def former(self) -> Path:
+        """The key that signed before."""
+        return self.folder / "former_seal_key.pem"
+
+    @property
+    def keys(self) -> Path:
+        """The public keys."""
+        return self.folder / "keys"
+
+    @property
+    def anchor(self) -> Path:
+        """The anchor."""
+        return self.folder / "anchor.ndjson"
+
+
+def run(name: str, *arguments: str) -> str:
+    """What a command prints."""
+    out = io.StringIO()
+    call_command(name, *arguments, stdout=out)
+    return out.getvalue().strip()
+
+
+def seal() -> list[AuditSeal]:
+    """Seal all there is, and say with which seals.
+
+    Transactions of the whole cluster hold the horizon back: those of another worker's tests too, for a moment.
+    """
+    known, deadline = AuditSeal.objects.count(), time.monotonic() + 10
+    run("audit_seal")
+    while sealing.lag_seconds() and time.monotonic() < deadline:
+        run("audit_seal")
+    return list(AuditSeal.objects.order_by("number")[known:])
+
+
+def findings(place: Place, *arguments: str, anchor: bool = True) -> list[tuple[str, str | None, int | None]]:
+    """What verification finds: the kind, then a subject's id and seq, or `seal` and its number, or an event's id.
+
+    That the exit code and the sentence fit is looked at along the way.
+    """
+    given = ["--keys", str(place.keys), *(["--anchor", str(place.anchor)] if anchor else []), *arguments]
+    report = report_of(*given)
+    found = [_brief(one) for one in report["findings"]]
+    if not found:
+        assert report["result"] == "clean", report
+        assert run("audit_verify", *given).startswith("Clean: ")
+        return found
+    assert report["result"] == "tampered"
+    with pytest.raises(CommandError) as refusal:
+        run("audit_verify", *given)
+    assert refusal.value.returncode == 1
+    first = report["findings"][0]
+    assert str(refusal.value).startswith("TAMPERED. First: ")
+    told = str(refusal.value).splitlines()[0]
+    named = [first[name] for name in ("subject_id", "seq", "seal") if first[name] is not None] or [first["event_id"]]
+    assert all(str(name) in told for name in named), told
+    assert first["says"] in told
+    return found
+
+
+def report_of(*arguments: str) -> dict[str, Any]:
+    """What `audit_verify --json` prints, whatever its exit code, which must be the result's."""
+    out, code = io.StringIO(), 0
+    try:
+        call_command("audit_verify", "--json", *arguments, stdout=out)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    report: dict[str, Any] = json.loads(out.getvalue())
+    assert code == {"clean": 0, "tampered": 1, "incomplete": 2}[report["result"]]
+    return report
+
+
+def _brief(one: dict[str, Any]) -> tuple[str, str | None, int | None]:
+    if one["seal"] is not None:
+        return one["kind"], "seal", one["seal"]
+    return one["kind"], one["subject_id"] or one["event_id"], one["seq"]
