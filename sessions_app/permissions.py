@@ -161,6 +161,11 @@ def insist_may_withdraw(actor: Actor, approval: Approval) -> None:
     _insist(may, "You may see this approval but not cancel it.")
 
 
+def insist_may_use(actor: Actor) -> None:
+    """Agents and operators use what was agreed to; that it is theirs to use the transition knows. Raises Forbidden."""
+    _insist(actor.has(Role.AGENT, Role.OPERATOR), "Only agents and operators may consume an approval.")
+
+
 def may_decide(actor: Actor) -> bool:
     """Whether this actor decides anything at all: people do, as approvers. An operator has no way round."""
     return actor.kind is Kind.PERSON and actor.has(Role.APPROVER)

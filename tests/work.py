@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
@@ -19,7 +19,9 @@ from orchestrator import boundary
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
 from orchestrator.clock import database_now
 from sessions_app.models import Approval, Recorded, Session, Task
+from sessions_app.transitions import approval as approvals
 from sessions_app.transitions import session as sessions
+from sessions_app.transitions.approval import Question
 from sessions_app.transitions.change import create
 from tests.database import superuser_connection
 
@@ -95,16 +97,10 @@ def new_task(*, by: Actor | None = None, to_role: str = "finance", **columns: An
     )
 
 
-def new_approval(task: Task, *, by: Actor | None = None, approver_role: str = "manager", **columns: Any) -> Approval:
-    """A pending approval of a task."""
-
-    def ask() -> Approval:
-        at = database_now()
-        known = {"task": task, "approver_role": approver_role, "expires_at": at + timedelta(days=1), **columns}
-        # The vocabulary gets its words for approvals together with their transitions.
-        return create(Approval(**known), cast(Action, "approval.created"), at=at, actor=by or actor())
-
-    return boundary.write(ask)
+def new_approval(task: Task, *, by: Actor | None = None, approver_role: str = "manager", **question: Any) -> Approval:
+    """A pending approval of a task, which waits for it if nobody holds it."""
+    asked = Question(**{"approver_role": approver_role, "lasting": timedelta(days=1), **question})
+    return boundary.write(lambda: approvals.request(task, asked, actor=by or actor()))
 
 
 # The chain, as it is stored.

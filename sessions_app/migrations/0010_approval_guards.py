@@ -76,20 +76,30 @@ CREATE TRIGGER approvals_keep_their_question BEFORE UPDATE ON approvals
   FOR EACH ROW EXECUTE FUNCTION work_approval_keeps_its_question();
 ALTER TABLE approvals ENABLE ALWAYS TRIGGER approvals_keep_their_question;
 
--- At COMMIT: nothing is approved, and nobody counted, but by the decisions of that many people.
+-- At COMMIT: nothing is approved or rejected, and nobody counted, but by the decisions of that many people; and no
+-- decision is there that does not count.
 CREATE FUNCTION work_approval_is_agreed() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
-DECLARE agreed int; refused int;
+DECLARE asked approvals; agreed int; refused int;
 BEGIN
+  IF TG_TABLE_NAME = 'approvals' THEN
+    SELECT * INTO asked FROM approvals WHERE id = NEW.id;
+  ELSE
+    SELECT * INTO asked FROM approvals WHERE id = NEW.approval_id;
+  END IF;
+  IF NOT FOUND THEN RETURN NULL; END IF;
   SELECT count(*) FILTER (WHERE decision = 'approved'), count(*) FILTER (WHERE decision = 'rejected')
-    INTO agreed, refused FROM approval_decisions WHERE approval_id = NEW.id;
-  IF agreed <> NEW.granted OR (NEW.status = 'approved') <> (agreed >= NEW.required_approvals AND refused = 0)
-     OR (NEW.status = 'rejected') <> (refused > 0) THEN
-    RAISE EXCEPTION 'approval % is not what was decided', NEW.id USING ERRCODE = 'integrity_constraint_violation';
+    INTO agreed, refused FROM approval_decisions WHERE approval_id = asked.id;
+  IF agreed <> asked.granted OR (asked.status = 'approved') <> (agreed >= asked.required_approvals AND refused = 0)
+     OR (asked.status = 'rejected') <> (refused > 0) THEN
+    RAISE EXCEPTION 'approval % is not what was decided', asked.id USING ERRCODE = 'integrity_constraint_violation';
   END IF;
   RETURN NULL;
 END $$;
 CREATE CONSTRAINT TRIGGER approvals_agreed AFTER INSERT OR UPDATE ON approvals
   DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION work_approval_is_agreed();
+CREATE CONSTRAINT TRIGGER approval_decisions_count AFTER INSERT ON approval_decisions
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION work_approval_is_agreed();
+ALTER TABLE approval_decisions ENABLE ALWAYS TRIGGER approval_decisions_count;
 ALTER TABLE approvals ENABLE ALWAYS TRIGGER approvals_agreed;
 """
 

@@ -121,7 +121,7 @@ def cancel(approval: Approval, *, reason: str = "", actor: Actor, if_match: froz
     Raises ApprovalExpired, IllegalTransition, PreconditionFailed if `if_match` names other versions.
     """
     task, fresh = _locked(approval, if_match)
-    _insist_on_time(fresh, "cancelled", actor)
+    _insist_on_time(fresh, "cancel", "cancelled", actor)
     with changed(fresh, Action.APPROVAL_CANCELLED, actor=actor, reason=reason) as cancelled:
         cancelled.cancel()
     answering.withdrawn(task, fresh, actor=actor)
@@ -181,7 +181,7 @@ def _insist_on_decision(
     if (why := barred(fresh, task, actor)) is not None:
         raise remembered(SeparationOfDuties(why), fresh, attempted, actor=actor)
     insist_on_version(fresh, if_match)
-    _insist_on_time(fresh, str(verdict), actor)
+    _insist_on_time(fresh, attempted, str(verdict), actor)
     if fresh.status != ApprovalStatus.PENDING:
         refusal = IllegalTransition(before=str(fresh.status), to=str(verdict), allowed=())
         raise remembered(refusal, fresh, attempted, actor=actor)
@@ -191,12 +191,12 @@ def _insist_on_decision(
     return task, fresh
 
 
-def _insist_on_time(approval: Approval, to: str, actor: Actor) -> None:
+def _insist_on_time(approval: Approval, attempted: str, to: str, actor: Actor) -> None:
     """Raises ApprovalExpired, remembered, for what is still open but past its time."""
     if approval.status == ApprovalStatus.PENDING and approval.is_overdue():
         members = {"from": str(approval.status), "to": to, "allowed": list(approval.allowed_transitions())}
         refusal = ApprovalExpired(f"Its time passed at {instant(approval.expires_at)}.", members=members)
-        raise remembered(refusal, approval, to, actor=actor)
+        raise remembered(refusal, approval, attempted, actor=actor)
 
 
 def _decide(approval: Approval, verdict: Verdict, comments: str, actor: Actor) -> None:

@@ -1,6 +1,5 @@
 """active_sessions and pending_approvals: the two views of the database."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -9,6 +8,7 @@ from django.db import connection
 
 from tests import work
 from tests.database import service_connection
+from tests.sessions_app.approval_calls import PAST, SETTLED, ask
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,27 +46,31 @@ def test_a_session_leaves_the_list_when_it_ends() -> None:
 
 def test_joins_a_pending_approval_with_its_task() -> None:
     task = work.new_task(description="Release the budget", from_role="manager", to_role="finance")
-    approval = work.new_approval(task, approver_role="board", notes="over the limit")
+    approval = work.new_approval(task, approver_role="board", reason="over the limit")
     work.new_task(description="another")
     (row,) = _read("pending_approvals")
     columns = {field.column for field in approval._meta.concrete_fields}
     assert set(row) == columns | {"description", "from_role", "to_role"}
-    assert {name: row[name] for name in ("id", "task_id", "approver_role", "status", "notes", "decision_at")} == {
+    assert {name: row[name] for name in ("id", "task_id", "approver_role", "status", "reason", "decision_at")} == {
         "id": approval.id,
         "task_id": task.id,
         "approver_role": "board",
         "status": "pending",
-        "notes": "over the limit",
+        "reason": "over the limit",
         "decision_at": None,
     }
     assert (row["description"], row["from_role"], row["to_role"]) == ("Release the budget", "manager", "finance")
 
 
-@pytest.mark.parametrize("status", ["approved", "rejected", "expired", "cancelled"])
-def test_does_not_list_an_approval_that_is_decided(status: str) -> None:
-    task = work.new_task()
-    open_one = work.new_approval(task)
-    work.new_approval(task, status=status, decision_at=datetime.now(UTC))
+@pytest.mark.parametrize("state", SETTLED)
+def test_does_not_list_an_approval_that_is_settled(state: str) -> None:
+    open_one, settled = ask(), SETTLED[state]()
+    assert settled.status == state
+    assert [row["id"] for row in _read("pending_approvals")] == [open_one.id]
+
+
+def test_does_not_list_an_approval_that_is_past_its_time() -> None:
+    open_one, _ = ask(), ask(lasting=PAST)
     assert [row["id"] for row in _read("pending_approvals")] == [open_one.id]
 
 

@@ -1,0 +1,504 @@
+"""What the database itself says of approvals and decisions, whatever SQL is sent: as the service, and as the owner."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from django.db import connection
+from psycopg import sql
+from psycopg.errors import (
+    CheckViolation,
+    ForeignKeyViolation,
+    InsufficientPrivilege,
+    IntegrityConstraintViolation,
+    RestrictViolation,
+    UniqueViolation,
+)
+
+from sessions_app.models import Approval, Decision, Recorded, Task
+from tests import work
+from tests.database import owner_connection, service_connection, superuser_connection
+from tests.sessions_app import task_states
+from tests.sessions_app.approval_calls import (
+    ACTION,
+    PAST,
+    SETTLED,
+    agent_for,
+    agree,
+    ask,
+    consume,
+    nothing_moves,
+    now,
+    task_of,
+)
+from tests.sessions_app.session_calls import UNKNOWN_ID
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Beside = psycopg.Connection[Any]
+Connect = Callable[[], Beside]
+
+ISSUER = "local"
+WRITERS: dict[str, Connect] = {"service": service_connection, "owner": owner_connection}
+
+
+@pytest.fixture(params=list(WRITERS))
+def beside(request: pytest.FixtureRequest) -> Iterator[Beside]:
+    """Somebody with SQL."""
+    with WRITERS[request.param]() as opened:
+        yield opened
+
+
+@pytest.fixture
+def approval() -> Approval:
+    """Asked by bot for anna, about a task that is held by holder for hans."""
+    task, _ = task_states.held(by=agent_for("hans", "holder"))
+    return ask(task, by=agent_for("anna", "bot"), action=ACTION, required_approvals=2)
+
+
+def say(beside: Beside, approval: Approval | UUID, decider: str = "petra", **columns: Any) -> UUID:
+    """INSERT a decision, and nothing else: its id."""
+    pk = uuid4()
+    known = {
+        "id": pk,
+        "approval_id": approval.pk if isinstance(approval, Approval) else approval,
+        "decider_issuer": ISSUER,
+        "decider_subject": decider,
+        "decider_kind": "person",
+        "decision": "approved",
+        "comments": "",
+        "decided_at": "2026-01-01T00:00Z",
+        "requester_issuer": "",
+        "requester_subject": "",
+    }
+    work.insert(beside, "approval_decisions", {**known, **columns})
+    return pk
+
+
+def move(beside: Beside, row: Recorded, **columns: Any) -> None:
+    """UPDATE a row with an event that is true to it, so that only what else is wrong with it is refused."""
+    event = work.written_for(row, to_status=columns.get("status", str(row.status)))
+    work.insert(beside, "audit_events", event)
+    said = {**columns, "version": event["seq"], "audit_head": event["hash"]}
+    sets = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in said)
+    update = sql.SQL("UPDATE {} SET {} WHERE id = %s").format(sql.Identifier(row._meta.db_table), sets)
+    assert beside.execute(update, [*said.values(), row.pk]).rowcount == 1
+
+
+def born(beside: Beside, like: Approval, **columns: Any) -> None:
+    """INSERT an approval like this one, with an event that is true to it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM approvals WHERE id = %s", [like.pk])
+        names = [column.name for column in cursor.description]
+        row = dict(zip(names, cursor.fetchone() or (), strict=True))
+    row = {**row, "id": uuid4(), "version": 1, **columns}
+    first = {"subject_id": row["id"], "seq": 1, "from_status": None, "prev_hash": work.GENESIS}
+    event = work.written_for(like, **first, event_type="approval.created", to_status=row["status"])
+    work.insert(beside, "approvals", {**row, "audit_head": event["hash"]})
+    work.insert(beside, "audit_events", event)
+
+
+@contextmanager
+def refused(beside: Beside, error: type[psycopg.Error], why: str) -> Iterator[None]:
+    """One transaction, which is refused for this reason and leaves everything as it was.
+
+    `why` is the name of a constraint, or part of what is said.
+    """
+    with nothing_moves():
+        with pytest.raises(error) as refusal, beside.transaction():
+            yield
+        assert why in (refusal.value.diag.constraint_name, refusal.value.diag.table_name) or why in str(refusal.value)
+
+
+OPEN = "is not open"
+UNDECIDED = "is not what was decided"
+UNCHANGED = "what is asked does not change"
+
+
+# What passes.
+
+
+def test_passes_a_vote_and_then_an_agreement(beside: Beside, approval: Approval) -> None:
+    with beside.transaction():
+        say(beside, approval, "petra")
+        move(beside, approval, granted=1)
+    with beside.transaction():
+        say(beside, approval, "max")
+        move(beside, now(approval), granted=2, status="approved")
+    work.assert_chain_holds(approval)
+    assert Decision.objects.count() == 2
+
+
+def test_passes_a_refusal(beside: Beside, approval: Approval) -> None:
+    with beside.transaction():
+        say(beside, approval, decision="rejected")
+        move(beside, approval, status="rejected")
+    assert now(approval).status == "rejected"
+
+
+# Whose decision it is.
+
+
+def test_writes_who_asked_and_who_holds_the_task_itself(beside: Beside, approval: Approval) -> None:
+    names = ("requester", "requester_for", "holder", "holder_for")
+    forged = {f"{name}_{part}": "nobody" for name in names for part in ("issuer", "subject")}
+    with beside.transaction():
+        pk = say(beside, approval, **forged)
+        move(beside, approval, granted=1)
+    kept: dict[str, Any] = dict(Decision.objects.values().get(pk=pk))
+    assert {name: (kept[f"{name}_issuer"], kept[f"{name}_subject"]) for name in names} == {
+        "requester": (ISSUER, "bot"),
+        "requester_for": (ISSUER, "anna"),
+        "holder": (ISSUER, "holder"),
+        "holder_for": (ISSUER, "hans"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("decider", "constraint"),
+    [
+        ("bot", "approval_decisions_not_by_requester"),
+        ("anna", "approval_decisions_not_for_requester"),
+        ("holder", "approval_decisions_not_by_holder"),
+        ("hans", "approval_decisions_not_for_holder"),
+    ],
+)
+@pytest.mark.parametrize("decision", ["approved", "rejected"])
+def test_refuses_the_decision_of_one_whom_it_concerns(
+    beside: Beside, approval: Approval, decider: str, constraint: str, decision: str
+) -> None:
+    others = {"requester_subject": "x", "requester_for_subject": "x", "holder_subject": "x", "holder_for_subject": "x"}
+    with refused(beside, CheckViolation, constraint):
+        say(beside, approval, decider, decision=decision, **others)
+
+
+@pytest.mark.parametrize("decider", ["bot", "anna", "holder", "hans"])
+def test_the_same_subject_of_another_issuer_is_another_person(beside: Beside, approval: Approval, decider: str) -> None:
+    with beside.transaction():
+        say(beside, approval, decider, decider_issuer="https://issuer.example")
+        move(beside, approval, granted=1)
+    assert now(approval).granted == 1
+
+
+@pytest.mark.parametrize("kind", ["agent", "service_account", "job", "", "Person"])
+def test_refuses_the_decision_of_one_who_is_no_person(beside: Beside, approval: Approval, kind: str) -> None:
+    with refused(beside, CheckViolation, "approval_decisions_person"):
+        say(beside, approval, decider_kind=kind)
+
+
+@pytest.mark.parametrize("decision", ["pending", "Approved", "", "cancelled"])
+def test_refuses_a_decision_that_there_is_not(beside: Beside, approval: Approval, decision: str) -> None:
+    with refused(beside, CheckViolation, "approval_decisions_verdict"):
+        say(beside, approval, decision=decision)
+
+
+@pytest.mark.parametrize("second", ["approved", "rejected"])
+def test_refuses_a_second_decision_of_one_person(beside: Beside, approval: Approval, second: str) -> None:
+    agree(approval)
+    with refused(beside, UniqueViolation, "approval_decisions_once"):
+        say(beside, approval, decision=second)
+
+
+@pytest.mark.parametrize("state", SETTLED)
+def test_refuses_a_decision_on_what_is_settled(beside: Beside, state: str) -> None:
+    approval = SETTLED[state]()
+    with refused(beside, IntegrityConstraintViolation, OPEN):
+        say(beside, approval, "max")
+
+
+def test_refuses_a_decision_on_what_is_past_its_time(beside: Beside) -> None:
+    approval = ask(lasting=PAST)
+    with refused(beside, IntegrityConstraintViolation, OPEN):
+        say(beside, approval)
+
+
+def test_refuses_a_decision_on_nothing(beside: Beside) -> None:
+    with refused(beside, IntegrityConstraintViolation, OPEN):
+        say(beside, UUID(UNKNOWN_ID))
+
+
+# A decision stays.
+
+REWRITES = {
+    "update": "UPDATE approval_decisions SET decision = 'approved'",
+    "update of nothing": "UPDATE approval_decisions SET comments = comments",
+    "delete": "DELETE FROM approval_decisions",
+    "truncate": "TRUNCATE approval_decisions",
+    "truncate with others": "TRUNCATE approval_decisions CASCADE",
+    "upsert": "INSERT INTO approval_decisions SELECT * FROM approval_decisions"
+    " ON CONFLICT (id) DO UPDATE SET decision = 'approved'",
+    "delete by merge": "MERGE INTO approval_decisions o USING approval_decisions n ON o.id = n.id"
+    " WHEN MATCHED THEN DELETE",
+}
+
+
+@pytest.mark.parametrize("statement", REWRITES.values(), ids=REWRITES.keys())
+@pytest.mark.parametrize(
+    ("connect", "error"),
+    [
+        (service_connection, InsufficientPrivilege),
+        (owner_connection, (RestrictViolation, IntegrityConstraintViolation)),
+        (superuser_connection, (RestrictViolation, IntegrityConstraintViolation)),
+    ],
+    ids=["service", "owner", "superuser"],
+)
+def test_refuses_to_rewrite_a_decision(approval: Approval, connect: Connect, error: Any, statement: str) -> None:
+    agree(approval)
+    with nothing_moves(), connect() as writer, pytest.raises(error):
+        writer.execute(statement)
+
+
+@pytest.mark.parametrize("name", [name for name in REWRITES if name != "upsert"])
+def test_refuses_to_rewrite_a_decision_under_the_role_of_a_replica(approval: Approval, name: str) -> None:
+    agree(approval)
+    with nothing_moves(), superuser_connection() as writer:
+        writer.execute("SET session_replication_role = replica")
+        with pytest.raises(RestrictViolation):
+            writer.execute(REWRITES[name])
+
+
+def test_a_decision_goes_with_its_approval_alone(beside: Beside, approval: Approval) -> None:
+    agreed = agree(approval)
+    end = work.written_for(agreed, event_type="approval.deleted", to_status=None)
+    with beside.transaction():
+        beside.execute("DELETE FROM approvals WHERE id = %s", [approval.pk])
+        work.insert(beside, "audit_events", end)
+    assert not Decision.objects.exists()
+
+
+def test_the_service_may_read_and_add_decisions_and_no_more() -> None:
+    rights = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+    with service_connection() as service:
+        asked = "SELECT has_table_privilege('approval_decisions', %s)"
+        held = [right for right in rights if service.execute(asked, [right]).fetchone() == (True,)]
+    assert held == ["SELECT", "INSERT"]
+
+
+# What was decided is what the approval says.
+
+
+@pytest.mark.parametrize("decision", ["approved", "rejected"])
+def test_refuses_a_decision_that_does_not_count(beside: Beside, approval: Approval, decision: str) -> None:
+    with refused(beside, IntegrityConstraintViolation, UNDECIDED):
+        say(beside, approval, decision=decision)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"status": "approved"},
+        {"status": "approved", "granted": 2},
+        {"status": "approved", "granted": 1},
+        {"status": "rejected"},
+        {"granted": 1},
+    ],
+    ids=str,
+)
+def test_refuses_an_outcome_that_nobody_decided(beside: Beside, approval: Approval, columns: dict[str, Any]) -> None:
+    with refused(beside, IntegrityConstraintViolation, UNDECIDED):
+        move(beside, approval, **columns)
+
+
+@pytest.mark.parametrize(
+    ("said", "columns"),
+    [
+        (["approved"], {"status": "approved", "granted": 1}),
+        (["approved"], {"status": "approved", "granted": 2}),
+        (["approved"], {"status": "rejected", "granted": 1}),
+        (["approved", "approved"], {"status": "approved", "granted": 1}),
+        (["approved", "approved"], {"granted": 2}),
+        (["approved", "approved"], {"status": "cancelled", "granted": 2}),
+        (["approved", "rejected"], {"status": "approved", "granted": 2}),
+        (["approved", "rejected"], {"granted": 1}),
+        (["rejected"], {"status": "cancelled"}),
+        (["rejected"], {"status": "expired"}),
+        (["rejected"], {"status": "approved"}),
+    ],
+)
+def test_refuses_another_outcome_than_was_decided(
+    beside: Beside, approval: Approval, said: list[str], columns: dict[str, Any]
+) -> None:
+    with refused(beside, IntegrityConstraintViolation, UNDECIDED):
+        for name, decision in zip(("petra", "max"), said, strict=False):
+            say(beside, approval, name, decision=decision)
+        move(beside, approval, **columns)
+
+
+@pytest.mark.parametrize("status", ["approved", "rejected"])
+def test_refuses_an_approval_that_is_born_decided(beside: Beside, approval: Approval, status: str) -> None:
+    with refused(beside, IntegrityConstraintViolation, UNDECIDED):
+        born(beside, approval, status=status)
+
+
+@pytest.mark.parametrize("status", ["pending", "rejected", "expired", "cancelled"])
+def test_what_was_agreed_to_stays_agreed(beside: Beside, status: str) -> None:
+    approval = agree(ask())
+    with refused(beside, IntegrityConstraintViolation, UNDECIDED):
+        move(beside, now(approval), status=status)
+
+
+def test_refuses_an_outcome_that_nobody_decided_under_the_role_of_a_replica(approval: Approval) -> None:
+    with superuser_connection() as writer:
+        writer.execute("SET session_replication_role = replica")
+        with refused(writer, IntegrityConstraintViolation, UNDECIDED):
+            move(writer, approval, status="approved")
+        with refused(writer, IntegrityConstraintViolation, UNDECIDED):
+            say(writer, approval)
+        with refused(writer, CheckViolation, "approval_decisions_not_by_requester"):
+            say(writer, approval, "bot")
+
+
+# What is asked stays as it was asked.
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("approver_role", "finance"),
+        ("reason", "another"),
+        ("action", '{"pay": "Olsen Tools"}'),
+        ("action", None),
+        ("action_digest", bytes(32)),
+        ("required_approvals", 1),
+        ("expires_at", "2100-01-01T00:00Z"),
+        ("blocks", True),
+        ("task_id", UNKNOWN_ID),
+        ("created_by_issuer", "another"),
+        ("created_by_subject", "another"),
+        ("on_behalf_of_issuer", "another"),
+        ("on_behalf_of_subject", None),
+    ],
+)
+def test_refuses_to_change_what_is_asked(beside: Beside, approval: Approval, column: str, value: Any) -> None:
+    with refused(beside, RestrictViolation, UNCHANGED):
+        move(beside, approval, **{column: value})
+
+
+BORN: list[tuple[dict[str, Any], str]] = [
+    ({"action": None}, "approvals_action"),
+    ({"action_digest": None}, "approvals_action"),
+    ({"action_digest": bytes(31)}, "approvals_action_digest"),
+    ({"required_approvals": 0}, "approvals_quorum"),
+    ({"required_approvals": 11}, "approvals_quorum"),
+    ({"granted": 3}, "approvals_quorum"),
+    ({"granted": -1}, "approvals_quorum"),
+    ({"consumed_at": "2026-01-01T00:00Z"}, "approvals_consumed"),
+]
+
+
+@pytest.mark.parametrize(("columns", "constraint"), BORN, ids=str)
+def test_refuses_a_question_that_cannot_be(
+    beside: Beside, approval: Approval, columns: dict[str, Any], constraint: str
+) -> None:
+    documents = {"action": '{"pay": 1}', **columns}
+    with refused(beside, CheckViolation, constraint):
+        born(beside, approval, **documents)
+
+
+def test_refuses_a_question_about_no_task(beside: Beside, approval: Approval) -> None:
+    with refused(beside, ForeignKeyViolation, "approvals_task_id_fkey"):
+        born(beside, approval, action='{"pay": 1}', task_id=UNKNOWN_ID)
+
+
+# What was agreed to is used once.
+
+THEN = "2026-01-01T00:00Z"
+
+
+@pytest.mark.parametrize("at", [THEN, None])
+def test_refuses_to_consume_twice(beside: Beside, at: str | None) -> None:
+    approval = consume(agree(ask(action=ACTION)))
+    with refused(beside, RestrictViolation, "is consumed once"):
+        move(beside, now(approval), consumed_at=at)
+
+
+@pytest.mark.parametrize("make", [ask, *[SETTLED[state] for state in SETTLED if state != "approved"]])
+def test_refuses_to_consume_what_was_not_agreed_to(beside: Beside, make: Callable[[], Approval]) -> None:
+    approval = make()
+    with refused(beside, CheckViolation, "approvals_consumed"):
+        move(beside, approval, consumed_at=THEN)
+
+
+def test_refuses_to_consume_what_is_for_no_action(beside: Beside) -> None:
+    approval = agree(ask())
+    with refused(beside, CheckViolation, "approvals_consumed"):
+        move(beside, approval, consumed_at=THEN)
+
+
+# A task that waits goes on by agreement alone.
+
+
+@pytest.mark.parametrize("status", ["pending", "completed"])
+def test_refuses_to_let_a_task_go_on_that_waits(beside: Beside, status: str) -> None:
+    task = task_of(ask())
+    with refused(beside, IntegrityConstraintViolation, "waits for an approval"):
+        move(beside, task, status=status)
+
+
+def test_refuses_to_let_a_task_go_on_while_another_is_open(beside: Beside) -> None:
+    first = ask()
+    ask(task_of(first), approver_role="board")
+    agree(first)
+    with refused(beside, IntegrityConstraintViolation, "waits for an approval"):
+        move(beside, task_of(first), status="pending")
+
+
+@pytest.mark.parametrize("status", ["cancelled", "expired"])
+def test_refuses_to_let_a_task_go_on_to_which_nobody_agreed(beside: Beside, status: str) -> None:
+    approval = ask()
+    with refused(beside, IntegrityConstraintViolation, "nobody agreed"):
+        move(beside, approval, status=status)
+        move(beside, task_of(approval), status="pending")
+
+
+def test_refuses_to_let_a_task_go_on_whose_approvals_are_gone(beside: Beside) -> None:
+    approval = ask()
+    with refused(beside, IntegrityConstraintViolation, "nobody agreed"):
+        beside.execute("DELETE FROM approvals WHERE id = %s", [approval.pk])
+        end = work.written_for(approval, event_type="approval.deleted", to_status=None)
+        work.insert(beside, "audit_events", end)
+        move(beside, task_of(approval), status="pending")
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_passes_the_end_of_a_task_that_waits(beside: Beside, status: str) -> None:
+    task = task_of(ask())
+    with beside.transaction():
+        move(beside, task, status=status)
+    assert Task.objects.get(pk=task.pk).status == status
+
+
+# Ways round.
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET session_replication_role = replica",
+        "ALTER TABLE approval_decisions DISABLE TRIGGER ALL",
+        "ALTER TABLE approval_decisions DISABLE TRIGGER approval_decisions_of_another",
+        "DROP TRIGGER approval_decisions_stay ON approval_decisions",
+        "DROP TRIGGER approvals_agreed ON approvals",
+        "DROP TRIGGER tasks_unblocked ON tasks",
+        "ALTER TABLE approval_decisions DROP CONSTRAINT approval_decisions_not_by_requester",
+        "ALTER TABLE approvals DROP CONSTRAINT approvals_consumed",
+        "CREATE OR REPLACE FUNCTION work_decision_stays() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "DROP FUNCTION work_decision_is_of_another()",
+        "CREATE RULE quiet AS ON INSERT TO approval_decisions DO INSTEAD NOTHING",
+        "CREATE TRIGGER a_first BEFORE INSERT ON approval_decisions EXECUTE FUNCTION work_refuse_truncate()",
+        "DROP TABLE approval_decisions",
+    ],
+)
+def test_the_service_cannot_lift_the_guards(approval: Approval, statement: str) -> None:
+    with nothing_moves(), service_connection() as service, pytest.raises(InsufficientPrivilege):
+        service.execute(statement)
+
+
+@pytest.mark.parametrize("mode", ["ALL IMMEDIATE", "ALL DEFERRED"])
+def test_refuses_it_in_whatever_mode_the_constraints_are(beside: Beside, approval: Approval, mode: str) -> None:
+    with refused(beside, IntegrityConstraintViolation, UNDECIDED):
+        say(beside, approval)
+        beside.execute(f"SET CONSTRAINTS {mode}")
