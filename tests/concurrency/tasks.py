@@ -12,11 +12,11 @@ from audit_app import trail
 from audit_app.trail import Action
 from orchestrator import boundary
 from orchestrator.actors import Actor
+from orchestrator.clock import database_now
 from sessions_app.models import Attempt, Task
 from sessions_app.models.recorded import moves
 from sessions_app.transitions import lease
 from sessions_app.transitions import task as transitions
-from sessions_app.transitions.clock import database_now
 from sessions_app.transitions.recording import begin
 from sessions_app.transitions.task import Work
 from tests.database import superuser_connection

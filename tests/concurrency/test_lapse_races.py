@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from orchestrator.clock import database_now
 from sessions_app.duties import FAIL_OVERDUE, REQUEUE_LAPSED, TASK_DUTIES
 from sessions_app.models import Task
 from sessions_app.sweeping import sweep
-from sessions_app.transitions.clock import database_now
 from tests.concurrency import tasks
 from tests.concurrency.racing import Call, at_once, codes, finn, kind, no_events, wait_for_waiters
 from tests.concurrency.tasks import assert_tasks_hold, held, lapse, path, refusals, words

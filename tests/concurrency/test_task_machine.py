@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 )
 
 from orchestrator import boundary
+from orchestrator.clock import database_now
 from orchestrator.problems import Problem
 from orchestrator.work_problems import AlreadyRetried, DeadlineExceeded, IllegalTransition, LeaseLost
 from sessions_app import queue
@@ -31,7 +32,6 @@ from sessions_app.models import Task
 from sessions_app.sweeping import sweep
 from sessions_app.transitions import lease
 from sessions_app.transitions import task as transitions
-from sessions_app.transitions.clock import database_now
 from tests.concurrency import tasks
 from tests.concurrency.tasks import TERMINAL, assert_tasks_hold
 from tests.database import superuser_connection

@@ -7,11 +7,11 @@ from functools import partial
 import pytest
 
 from orchestrator import boundary
+from orchestrator.clock import database_now
 from sessions_app.duties import TASK_DUTIES
 from sessions_app.models import Approval, Task
 from sessions_app.sweeping import sweep
 from sessions_app.transitions import lease
-from sessions_app.transitions.clock import database_now
 from tests.api import Api
 from tests.sessions_app import task_states
 from tests.sessions_app.approval_calls import agree, ask, asker, manager, now, problem_of, where
