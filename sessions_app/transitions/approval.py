@@ -7,13 +7,13 @@ end, be handed on or be asked about again meanwhile.
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from audit_app.trail import Action, instant
-from orchestrator.actors import Actor, Kind
+from orchestrator.actors import Actor, Identity, Kind
 from orchestrator.canonical import dumps
 from orchestrator.problems import Forbidden, SeparationOfDuties
 from orchestrator.work_problems import (
@@ -21,6 +21,7 @@ from orchestrator.work_problems import (
     AlreadyConsumed,
     AlreadyDecided,
     ApprovalExpired,
+    DeadlineExceeded,
     IllegalTransition,
 )
 from sessions_app.models import Approval, Decision, Task
@@ -41,6 +42,8 @@ class Question:
     reason: str = ""
     required_approvals: int = 1
     action: Mapping[str, Any] | None = None
+    asked_for: Identity | None = None
+    """Whom it is asked for, beside the one who asks: they must not decide it either."""
 
 
 def digest_of(action: Mapping[str, Any]) -> bytes:
@@ -76,7 +79,8 @@ def ask(task: Task, question: Question, *, at: datetime, actor: Actor, cause: UU
         blocks=task.status != TaskStatus.ACTIVE,
         expires_at=at + question.lasting,
     )
-    return create(approval, Action.APPROVAL_CREATED, at=at, actor=actor, cause=cause)
+    asker = actor if question.asked_for is None else replace(actor, on_behalf_of=question.asked_for)
+    return create(approval, Action.APPROVAL_CREATED, at=at, actor=asker, cause=cause)
 
 
 def approve(
@@ -135,7 +139,8 @@ def consume(
 
     The lock settles the race of two who use it at once: the second finds it used. Raises Forbidden for somebody who
     neither asked nor holds the task; ActionMismatch and AlreadyConsumed; IllegalTransition where it is not approved,
-    or its task is over; all but the last remembered. PreconditionFailed if `if_match` names other versions.
+    or its task is over; DeadlineExceeded where the task is past its deadline. All but IllegalTransition remembered.
+    PreconditionFailed if `if_match` names other versions.
     """
     task, fresh = _locked(approval, None)
     if actor.identity not in (fresh.created_by, None if task.is_lapsed() else task.holder):
@@ -145,6 +150,8 @@ def consume(
     if fresh.status != ApprovalStatus.APPROVED or task.is_terminal:
         before = str(task.status if task.is_terminal else fresh.status)
         raise IllegalTransition(before=before, to="consumed", allowed=fresh.allowed_transitions())
+    if task.is_past_deadline():
+        raise remembered(DeadlineExceeded(), fresh, "consume", actor=actor)
     if not hmac.compare_digest(bytes(fresh.action_digest or b""), digest_of(action)):
         raise remembered(ActionMismatch(), fresh, "consume", actor=actor)
     if fresh.consumed_at is not None:
@@ -221,6 +228,8 @@ def questions_of(task: Task) -> list[Question]:
             reason=asked.reason,
             required_approvals=asked.required_approvals,
             action=asked.action,
+            # Asked anew by another, it is still the question of whoever asked first.
+            asked_for=asked.on_behalf_of or asked.created_by,
         )
         for asked in Approval.objects.filter(task=task, blocks=True).order_by("created_at", "pk")
     ]

@@ -14,6 +14,7 @@ from orchestrator.work_problems import (
     AlreadyConsumed,
     AlreadyDecided,
     ApprovalExpired,
+    DeadlineExceeded,
     IllegalTransition,
     NoPendingApproval,
     SeveralPendingApprovals,
@@ -205,7 +206,13 @@ documented = extend_schema_view(
         responses={200: _answer(_CONSUMED, "The approval as it is now")},
         examples=[sent("action", {"action": _ACTION}, "The action that was approved")],
         extensions=refusals(
-            InvalidRequest, NotFound, IllegalTransition, ActionMismatch, AlreadyConsumed, PreconditionFailed
+            InvalidRequest,
+            NotFound,
+            IllegalTransition,
+            DeadlineExceeded,
+            ActionMismatch,
+            AlreadyConsumed,
+            PreconditionFailed,
         ),
     ),
 )

@@ -1,12 +1,13 @@
 """POST /approvals/{id}/consume"""
 
+from datetime import UTC, datetime, timedelta
 from time import sleep
 from typing import Any
 
 import pytest
 
 from tests.api import Api, errors, token
-from tests.sessions_app import task_states
+from tests.sessions_app import task_calls, task_states
 from tests.sessions_app.approval_calls import (
     ACTION,
     SETTLED,
@@ -146,6 +147,15 @@ def test_nothing_is_used_once_the_task_is_over(agent: Api) -> None:
         answer = agent.post(where(approval, "consume"), BODY)
     assert problem_of(answer, 409, "illegal-transition")["from"] == "completed"
     assert now(approval).status == "approved"
+
+
+def test_nothing_is_used_past_the_deadline_of_the_task(agent: Api) -> None:
+    task = task_calls.routed(deadline=datetime.now(UTC) + timedelta(days=1))
+    approval = agree(ask(task, action=ACTION))
+    task_calls.pass_deadline(task)
+    with nothing_but_refused(("alice", "consume", "deadline-exceeded")):
+        answer = agent.post(where(approval, "consume"), BODY)
+    problem_of(answer, 409, "deadline-exceeded")
 
 
 def test_nothing_is_used_of_an_approval_for_no_action(agent: Api) -> None:
