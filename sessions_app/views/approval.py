@@ -107,7 +107,8 @@ class ApprovalViewSet(ApiViewSet):
         """POST /approvals/{id}/consume"""
         body, if_match = read_body(ConsumeBody, request), conditional.if_match(request._request)
         approval = permissions.find(Approval, read_id(pk, "approval"), self.actor)
-        permissions.insist_may_use(self.actor)
+        with remembering(approval, "consume", actor=self.actor):
+            permissions.insist_may_use(self.actor)
         return _one(transitions.consume(approval, body["action"], actor=self.actor, if_match=if_match))
 
     def _request(self, request: Request) -> Response:

@@ -100,7 +100,7 @@ def test_nobody_else_uses_it() -> None:
 def test_whoever_asked_uses_it_as_an_agent_or_operator_alone() -> None:
     approval = agree(ask(action=ACTION))
     for roles in ("auditor", "approver", "approver,auditor"):
-        with nothing_moves():
+        with nothing_but_refused(("alice", "consume", "forbidden")):
             answer = Api(token("alice", roles, "manager")).post(where(approval, "consume"), BODY)
         problem_of(answer, 403, "forbidden")
 
