@@ -4,7 +4,7 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerFieldExtension
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer
 
@@ -87,6 +87,18 @@ class Bearer(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  
             "bearerFormat": "JWT",
             "description": "An access token of an issuer that the service trusts, or one of `manage.py issue_token`.",
         }
+
+
+class OneOrMore(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]  # its base has an untyped subclass hook
+    """One of something, or a list of them."""
+
+    target_class = "orchestrator.fields.OneOrMore"
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> Schema:
+        """Either shape."""
+        one = auto_schema._map_serializer_field(self.target.child, direction)
+        many = {"type": "array", "items": one, "minItems": self.target.min_length, "maxItems": self.target.max_length}
+        return {"oneOf": [one, many]}
 
 
 def complete(result: Schema, **_: Any) -> Schema:

@@ -12,6 +12,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "SessionStatus": "sessions_app.models.session.SessionStatus.values",
         "TaskStatus": "sessions_app.models.task.TaskStatus.values",
+        "ApprovalStatus": "sessions_app.models.approval.ApprovalStatus.values",
+        "Verdict": "sessions_app.models.decision.Verdict.values",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "orchestrator.openapi.complete"],
     "SORT_OPERATION_PARAMETERS": False,

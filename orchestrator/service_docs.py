@@ -51,7 +51,13 @@ def _health() -> Schema:
         "How is it?",
         "For monitors and people. `degraded` is: Redis is configured and away.",
         _HEALTH,
-        {"status": "healthy", "version": __version__, "database": "connected", "redis": "disabled"},
+        {
+            "status": "healthy",
+            "version": __version__,
+            "database": "connected",
+            "redis": "disabled",
+            "audit": {"seal_lag_seconds": 0.0},
+        },
     )
     away = {"status": "unhealthy", "version": __version__, "database": "error", "redis": "disabled"}
     unhealthy = _answer("The database is away.", _HEALTH, away)
@@ -76,6 +82,13 @@ _HEALTH = _object(
     database=_one_of("connected", "error"),
     redis=_one_of("connected", "disabled", "error"),
 )
+_HEALTH["properties"]["audit"] = {
+    "type": ["object", "null"],
+    "description": "How long the oldest event that waits for a seal has waited. Null where that cannot be told; absent"
+    " where the database is away.",
+    "properties": {"seal_lag_seconds": {"type": "number", "minimum": 0}},
+    "required": ["seal_lag_seconds"],
+}
 
 
 def _read(name: str, summary: str, description: str, schema: Schema, example: Any, *kinds: type[Problem]) -> Schema:

@@ -108,7 +108,7 @@ documented = extend_schema_view(
                 "The task.",
                 [
                     answered("task", TASK, "The task"),
-                    answered("parts", WITH_PARTS, "With `include=sessions,attempts`"),
+                    answered("parts", WITH_PARTS, "With `include=sessions,approvals,attempts`"),
                 ],
             ),
             304: OpenApiResponse(description="It is at one of the versions that `If-None-Match` names."),

@@ -52,6 +52,7 @@ WALKED = {"tasks": [TASK], "page_size": USUAL, "next_cursor": None}
 WITH_PARTS = {
     **DONE,
     "sessions": [],
+    "approvals": [],
     "attempts": [
         {
             "epoch": 1,

@@ -16,7 +16,15 @@ pytestmark = pytest.mark.django_db
 DATABASE = (HERE / "docs/database.md").read_text(encoding="utf-8")
 SHARED = "What sessions, tasks and approvals share"
 RECORDED = sorted(model._meta.db_table for model in Recorded.__subclasses__())
-OURS = [*RECORDED, "task_attempts", "audit_events", "idempotency_records", "people_person"]
+OURS = [
+    *RECORDED,
+    "task_attempts",
+    "approval_decisions",
+    "audit_events",
+    "audit_seals",
+    "idempotency_records",
+    "people_person",
+]
 EVERY_RIGHT = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 EVENTS = {4: "INSERT", 8: "DELETE", 16: "UPDATE", 32: "TRUNCATE"}
 KINDS = {"p": "primary key", "u": "unique", "f": "foreign key", "c": "check", "x": "exclude"}

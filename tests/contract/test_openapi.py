@@ -22,6 +22,7 @@ from tests.contract.api_document import (
     operations,
     resolved,
 )
+from tests.sessions_app.approval_calls import ask
 from tests.sessions_app.task_calls import task_in
 from tests.work import open_session
 
@@ -142,11 +143,16 @@ def test_a_page_has_the_fields_that_the_document_names(operator: Api, query: str
 @on_the_database
 @pytest.mark.parametrize(
     ("schema", "query"),
-    [("TaskWithParts", "?include=sessions,attempts"), ("Task", ""), ("TaskWithParts", "?include=attempts,sessions")],
+    [
+        ("TaskWithParts", "?include=sessions,approvals,attempts"),
+        ("Task", ""),
+        ("TaskWithParts", "?include=attempts,approvals,sessions"),
+    ],
 )
 def test_a_task_has_the_fields_that_the_document_names(operator: Api, schema: str, query: str) -> None:
-    task = task_in("failed")
+    task = task_in("active")
     open_session(task=task)
+    ask(task)
     told = operator.get(f"/tasks/{task.pk}{query}").json()
     said = document()["components"]["schemas"][schema]
     assert set(told) == set(said["properties"])

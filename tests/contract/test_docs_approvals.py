@@ -1,0 +1,129 @@
+"""docs/api/approvals.md: what it says is so."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from orchestrator.catalogue import catalogue
+from orchestrator.pagination import PARAMETERS
+from sessions_app.filters import APPROVAL_FILTERS
+from sessions_app.models.approval import MOST_REQUIRED
+from sessions_app.serializers.approval import (
+    LONGEST,
+    SHORTEST,
+    USUAL,
+    ApprovalOut,
+    CommentsBody,
+    ConsumeBody,
+    DecisionByTaskBody,
+    DecisionOut,
+    RequestBody,
+)
+from sessions_app.serializers.task import ReasonBody
+from sessions_app.views import waiting
+from sessions_app.views.approval import ASSIGNEE
+from tests.api import token
+from tests.contract.pages import (
+    anchors,
+    assert_answers_as_shown,
+    calls,
+    calls_there_are,
+    fields,
+    page,
+    parameters,
+    refusals,
+    snippets,
+    statuses,
+)
+from tests.contract.test_readme import LINK, section
+from tests.gunicorn_server import HERE, serving
+
+APPROVALS = page("docs/api/approvals.md")
+BODIES = {
+    "Ask": RequestBody,
+    "Decide by task": DecisionByTaskBody,
+    "Approve": CommentsBody,
+    "Reject": CommentsBody,
+    "Cancel": ReasonBody,
+    "Consume": ConsumeBody,
+}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_snippet_answers_as_it_shows() -> None:
+    bearer = token("alice", roles="agent,operator,auditor", agent_roles="finance")
+    with serving() as base:
+        assert_answers_as_shown(APPROVALS, base, TOKEN=bearer)
+
+
+def test_each_snippet_is_followed_by_what_it_answers() -> None:
+    assert {kind for _, kind, _ in snippets(APPROVALS)} == {"http", "text"}
+
+
+def test_the_examples_show_answers_and_refusals() -> None:
+    assert sorted(statuses(APPROVALS)) == [
+        *[("GET", status) for status in ("304", "400", "404")],
+        *[("POST", status) for status in ("200", "201", "202", "403", "409")],
+    ]
+
+
+def test_each_call_has_an_example() -> None:
+    titles = re.findall(r"^\| \[`\w+ \S+`\]\(#([\w-]+)\)", APPROVALS, re.MULTILINE)
+    assert len(titles) == len(set(titles)) == len(calls(APPROVALS)) + 1  # one call asks, or decides
+    for title in titles:
+        [named] = [
+            name for name in re.findall(r"^## (.+)$", APPROVALS, re.MULTILINE) if anchors(f"## {name}") == {title}
+        ]
+        assert snippets(section(APPROVALS, named)), named
+
+
+def test_has_every_call() -> None:
+    assert calls(APPROVALS) == calls_there_are("approvals")
+
+
+def test_has_every_field_of_an_approval() -> None:
+    assert fields(APPROVALS, "The approval") == list(ApprovalOut().fields)
+
+
+def test_has_every_field_of_a_decision() -> None:
+    [told] = re.findall(r"^\| `decisions` \| list \| .* each has (.*) \|$", APPROVALS, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", told)) == list(DecisionOut().fields)
+
+
+@pytest.mark.parametrize("title", BODIES)
+def test_has_every_field_of_a_body(title: str) -> None:
+    body: Any = BODIES[title]()
+    assert sorted(fields(APPROVALS, title)) == sorted(body.fields)
+
+
+def test_has_the_bounds_and_the_defaults() -> None:
+    ask = section(APPROVALS, "Ask")
+    assert f"a whole number from 1 to {MOST_REQUIRED}: how many" in ask
+    assert re.search(
+        rf"^\| `expires_in_seconds` \| .* from {SHORTEST} to {LONGEST}: .* \| {USUAL} \|$", ask, re.MULTILINE
+    )
+
+
+def test_has_every_query_parameter() -> None:
+    assert sorted(parameters(APPROVALS, "List")) == sorted([*APPROVAL_FILTERS, *PARAMETERS, ASSIGNEE])
+    assert sorted(parameters(APPROVALS, "Read and wait")) == sorted(waiting.PARAMETERS)
+
+
+def test_names_refusals_that_there_are() -> None:
+    known = {(str(kind.status), kind.slug) for kind in catalogue()}
+    told = refusals(APPROVALS)
+    assert len(told) > 35
+    assert set(told) <= known
+
+
+def test_each_link_leads_somewhere() -> None:
+    assert [link for link in LINK.findall(APPROVALS) if not (HERE / "docs/api" / link).exists()] == []
+    assert set(re.findall(r"\]\(#([^)]+)\)", APPROVALS)) <= anchors(APPROVALS)
+
+
+def test_the_bodies_that_are_shown_are_json() -> None:
+    for _, kind, text in snippets(APPROVALS):
+        if kind == "http" and "\n\n" in text:
+            json.loads(text.partition("\n\n")[2])
