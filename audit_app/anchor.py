@@ -15,6 +15,9 @@ from audit_app.models import AuditSeal
 _NO_LINE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
 
+_TAIL_BYTES = 64 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Anchored:
     """What a line keeps of a seal."""
@@ -55,19 +58,32 @@ def append(path: Path, seals: Iterable[AuditSeal]) -> None:
 
 
 def last_number(path: Path) -> int:
-    """The number of the newest seal in the file; 0 where there is none. Raises OSError."""
-    return max((one.number for one in read(path)), default=0) if path.exists() else 0
+    """The number of the newest seal in the file; 0 where there is none. Raises OSError.
+
+    Read from its end, where the newest stands: the file grows for ever.
+    """
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        near = file.read().decode("utf-8", "replace").splitlines()
+    found = max((one.number for one in _lines(near)), default=0)
+    return found or max((one.number for one in read(path)), default=0)
 
 
 def read(path: Path) -> Iterator[Anchored]:
     """The lines, as they come; what is no line of ours is passed over. Raises OSError."""
     with path.open(encoding="utf-8", errors="replace") as lines:
-        for text in lines:
-            try:
-                kept = json.loads(text)
-                yield Anchored(int(kept["number"]), bytes.fromhex(kept["hash"]))
-            except _NO_LINE:
-                continue
+        yield from _lines(lines)
+
+
+def _lines(texts: Iterable[str]) -> Iterator[Anchored]:
+    for text in texts:
+        try:
+            kept = json.loads(text)
+            yield Anchored(int(kept["number"]), bytes.fromhex(kept["hash"]))
+        except _NO_LINE:
+            continue
 
 
 def _ends_whole(path: Path) -> bool:

@@ -88,19 +88,14 @@ def _of_itself(seal: Seal, before: Seal | None, keys: PublicKeys, report: Report
     follows = before.hash if before else GENESIS
     if seal.prev_hash != follows or seal.number != (before.number + 1 if before else 1):
         return "seal-link"
+    # Whether the former key vouched for another is judged first: a key that nobody knows is no excuse.
+    former = keys.get(before.key_id) if before is not None and before.key_id != seal.key_id else None
+    if former is not None and not seal_keys.is_by(former, seal.endorsement or b"", signed(text)):
+        return "seal-key"
     if seal.key_id not in keys:
         report.missing.append(f"the public key {seal.key_id} of seal {seal.number}")
         return None
-    if not seal_keys.is_by(keys[seal.key_id], seal.signature, signed(text)):
-        return "seal-signature"
-    if before is None or before.key_id == seal.key_id:
-        return None
-    former = keys.get(before.key_id)
-    if former is None:
-        # Told already, with the seal before.
-        return None
-    vouched = seal.endorsement is not None and seal_keys.is_by(former, seal.endorsement, signed(text))
-    return None if vouched else "seal-key"
+    return None if seal_keys.is_by(keys[seal.key_id], seal.signature, signed(text)) else "seal-signature"
 
 
 def _says(seal: Seal) -> bool:

@@ -24,6 +24,9 @@ from orchestrator.metrics import SEAL_LAG_SECONDS
 MOST = 10_000
 """How many events one seal is over."""
 
+EVERY_SECONDS = 30
+"""How long an event waits for a seal, where fewer wait than one is over."""
+
 _ONE_AT_A_TIME = 0x5EA1
 """The advisory lock of the sealer."""
 
@@ -38,6 +41,7 @@ _OLDEST = f"""
 SELECT extract(epoch FROM clock_timestamp() - timestamp)::float FROM audit_events
 WHERE {_AFTER} ORDER BY era, xid, id LIMIT 1
 """
+_COUNT = f"SELECT count(*) FROM (SELECT FROM audit_events WHERE {_AFTER} LIMIT {MOST}) AS waiting"
 _START = Place(FIRST_ERA, 0, UUID(int=0))
 
 log = logging.getLogger(__name__)
@@ -64,14 +68,25 @@ def seal_all() -> int:
     and ValueError where a key or the anchor cannot be read or written, ServiceUnavailable where the database is away.
     """
     key = seal_keys.signing_key()
-    seal_keys.publish(key.public_key())
     count = 0
     while (made := boundary.write(lambda: _seal(key))) is not None:
         count += 1
+        # Not before it sealed: a key that the former one did not vouch for is trusted by nobody.
+        seal_keys.publish(key.public_key())
         log.info("sealed", extra={"seal": made.number, "events": made.size, "hash": bytes(made.hash).hex()})
     _bring_anchor_up_to_date()
     SEAL_LAG_SECONDS.set(lag_seconds())
     return count
+
+
+def seal_due() -> int:
+    """Seal where the oldest event has waited for long enough, or as many wait as one seal is over; how many seals.
+
+    However often it is asked: a seal for every few events would make verification slow. Raises what `seal_all()` does.
+    """
+    lag, waiting = boundary.read(lambda: (_lag(), _waiting()))
+    SEAL_LAG_SECONDS.set(lag)
+    return seal_all() if lag >= EVERY_SECONDS or waiting >= MOST else 0
 
 
 def health() -> dict[str, float]:
@@ -95,6 +110,14 @@ def _lag() -> float:
         cursor.execute(_OLDEST, _values(_place_of(seal)))
         row = cursor.fetchone()
     return max(0.0, float(row[0])) if row else 0.0
+
+
+def _waiting() -> int:
+    """How many events wait for a seal, up to as many as one is over."""
+    place = _place_of(AuditSeal.objects.order_by("-number").first())
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT, _values(place))
+        return int(cursor.fetchone()[0])
 
 
 def _seal(key: Ed25519PrivateKey) -> AuditSeal | None:

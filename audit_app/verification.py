@@ -66,6 +66,8 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
         read = beside_us.submit(_read_events, name, asked, told)
         if asked.subject is None:
             report.findings += _seals(connection, asked, report, told)
+        if asked.anchor is not None:
+            report.findings += _anchored(connection, asked.anchor, report)
         for noun, table in chains.rows_of(subjects(), asked.subject).items():
             report.findings += chains.check_rows(connection, noun, table, asked.subject[1] if asked.subject else None)
         findings, report.events = read.result()
@@ -100,10 +102,17 @@ def _read_events(name: str, asked: Asked, progress: Callable[[int], object]) -> 
 
 def _seals(connection: Raw, asked: Asked, report: Report, progress: Callable[[int], object]) -> list[Finding]:
     keys = seal_keys.published(asked.keys)
-    found = list(check_seals(connection, keys, report, since=asked.since, progress=progress))
-    if asked.anchor is not None:
-        try:
-            found += check_anchor(connection, anchor.read(asked.anchor))
-        except OSError as error:
-            report.missing.append(f"the anchor {asked.anchor}: {error.strerror}")
-    return found
+    return list(check_seals(connection, keys, report, since=asked.since, progress=progress))
+
+
+def _anchored(connection: Raw, path: Path, report: Report) -> list[Finding]:
+    """The seals against the anchor. One that says nothing of them is as if it were not there."""
+    try:
+        lines = list(anchor.read(path))
+    except OSError as error:
+        report.missing.append(f"the anchor {path}: {error.strerror}")
+        return []
+    sealed = connection.execute("SELECT EXISTS (SELECT FROM audit_seals)").fetchone()
+    if not lines and sealed == (True,):
+        report.missing.append(f"the anchor {path}: it has no seal")
+    return list(check_anchor(connection, lines))

@@ -28,8 +28,9 @@ _ORDERS = {"newest": Order("timestamp"), "oldest": Order("timestamp", newest_fir
 
 def _events(actor: Actor, query: dict[str, str]) -> QuerySet[AuditEvent]:
     """What the actor may read of it, by the filters. Raises Forbidden, InvalidRequest."""
+    asked = conditions(query, EVENT_FILTERS)
     permissions.insist_may_read(actor)
-    return permissions.visible(actor).filter(conditions(query, EVENT_FILTERS))
+    return permissions.visible(actor).filter(asked)
 
 
 @documented_events
@@ -52,8 +53,9 @@ class EventViewSet(ApiViewSet):
 
     def retrieve(self, request: Request, pk: str) -> Response:
         """GET /audit/events/{id}"""
+        event_id = read_id(pk)
         permissions.insist_may_read(self.actor)
-        return Response(event_out(permissions.find(read_id(pk), self.actor)))
+        return Response(event_out(permissions.find(event_id, self.actor)))
 
 
 @documented_export

@@ -7,13 +7,13 @@ end, be handed on or be asked about again meanwhile.
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from audit_app.trail import Action, instant
-from orchestrator.actors import Actor, Identity, Kind
+from orchestrator.actors import Actor, Kind
 from orchestrator.canonical import dumps
 from orchestrator.problems import Forbidden, SeparationOfDuties
 from orchestrator.work_problems import (
@@ -42,8 +42,6 @@ class Question:
     reason: str = ""
     required_approvals: int = 1
     action: Mapping[str, Any] | None = None
-    asked_for: Identity | None = None
-    """Whom it is asked for, beside the one who asks: they must not decide it either."""
 
 
 def digest_of(action: Mapping[str, Any]) -> bytes:
@@ -79,8 +77,7 @@ def ask(task: Task, question: Question, *, at: datetime, actor: Actor, cause: UU
         blocks=task.status != TaskStatus.ACTIVE,
         expires_at=at + question.lasting,
     )
-    asker = actor if question.asked_for is None else replace(actor, on_behalf_of=question.asked_for)
-    return create(approval, Action.APPROVAL_CREATED, at=at, actor=asker, cause=cause)
+    return create(approval, Action.APPROVAL_CREATED, at=at, actor=actor, cause=cause)
 
 
 def approve(
@@ -138,9 +135,9 @@ def consume(
     """Use what was agreed to, once, for exactly that action: whoever may go on has it from here.
 
     The lock settles the race of two who use it at once: the second finds it used. Raises Forbidden for somebody who
-    neither asked nor holds the task; ActionMismatch and AlreadyConsumed; IllegalTransition where it is not approved,
-    or its task is over; DeadlineExceeded where the task is past its deadline. All but IllegalTransition remembered.
-    PreconditionFailed if `if_match` names other versions.
+    neither asked nor holds the task, SeparationOfDuties for somebody who decided it, DeadlineExceeded past the task's
+    deadline, ActionMismatch and AlreadyConsumed, all remembered; IllegalTransition where it is not approved or its task
+    is over, PreconditionFailed if `if_match` names other versions.
     """
     task, fresh = _locked(approval, None)
     if actor.identity not in (fresh.created_by, None if task.is_lapsed() else task.holder):
@@ -154,6 +151,9 @@ def consume(
         raise remembered(DeadlineExceeded(), fresh, "consume", actor=actor)
     if not hmac.compare_digest(bytes(fresh.action_digest or b""), digest_of(action)):
         raise remembered(ActionMismatch(), fresh, "consume", actor=actor)
+    if Decision.objects.filter(approval=fresh, **_decider(actor)).exists():
+        # Whoever agreed may have come to hold the task since: still nobody does what they allowed themselves.
+        raise remembered(SeparationOfDuties("You decided it yourself."), fresh, "consume", actor=actor)
     if fresh.consumed_at is not None:
         raise remembered(AlreadyConsumed(f"It was at {instant(fresh.consumed_at)}."), fresh, "consume", actor=actor)
     with changed(fresh, Action.APPROVAL_CONSUMED, actor=actor) as used:
@@ -192,10 +192,13 @@ def _insist_on_decision(
     if fresh.status != ApprovalStatus.PENDING:
         refusal = IllegalTransition(before=str(fresh.status), to=str(verdict), allowed=())
         raise remembered(refusal, fresh, attempted, actor=actor)
-    who = {"decider_issuer": actor.identity.issuer, "decider_subject": actor.identity.subject}
-    if Decision.objects.filter(approval=fresh, **who).exists():
+    if Decision.objects.filter(approval=fresh, **_decider(actor)).exists():
         raise remembered(AlreadyDecided(), fresh, attempted, actor=actor)
     return task, fresh
+
+
+def _decider(actor: Actor) -> dict[str, str]:
+    return {"decider_issuer": actor.identity.issuer, "decider_subject": actor.identity.subject}
 
 
 def _insist_on_time(approval: Approval, attempted: str, to: str, actor: Actor) -> None:
@@ -228,8 +231,6 @@ def questions_of(task: Task) -> list[Question]:
             reason=asked.reason,
             required_approvals=asked.required_approvals,
             action=asked.action,
-            # Asked anew by another, it is still the question of whoever asked first.
-            asked_for=asked.on_behalf_of or asked.created_by,
         )
         for asked in Approval.objects.filter(task=task, blocks=True).order_by("created_at", "pk")
     ]

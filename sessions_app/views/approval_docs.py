@@ -208,6 +208,7 @@ documented = extend_schema_view(
         extensions=refusals(
             InvalidRequest,
             NotFound,
+            SeparationOfDuties,
             IllegalTransition,
             DeadlineExceeded,
             ActionMismatch,

@@ -14,7 +14,7 @@ from audit_app.trail import Action, Event
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
 from tests.database import superuser_connection
 
-_LIFE = (
+_LIFE: tuple[tuple[Action, str | None, str, dict[str, Any]], ...] = (
     (Action.SESSION_CREATED, None, "pending", {"role": "finance", "metadata": {}, "task_id": None}),
     (Action.SESSION_ACTIVATED, "pending", "active", {}),
     (Action.SESSION_CHANGED, "active", "active", {"metadata": {"quarter": "2026-Q4", "cost": {"centre": 4711}}}),

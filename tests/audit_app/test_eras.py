@@ -71,7 +71,10 @@ def restored(tmp_path: Path) -> Iterator[str]:
 
 
 def _copy(to: str, file: Path) -> None:
-    programs = [[PROGRAMS / "pg_dump", "-Fc", "-f", file, address()], [PROGRAMS / "pg_restore", "-d", to, file]]
+    programs: list[list[str | Path]] = [
+        [PROGRAMS / "pg_dump", "-Fc", "-f", file, address()],
+        [PROGRAMS / "pg_restore", "-d", to, file],
+    ]
     for program in programs:
         subprocess.run(program, check=True, capture_output=True, text=True)
 

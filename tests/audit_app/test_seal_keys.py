@@ -11,6 +11,7 @@ from django.core.management import CommandError
 
 from audit_app import seal_keys
 from audit_app.models import AuditSeal
+from orchestrator import local_key
 from tests import work
 from tests.audit_app.seals import Place, findings, report_of, run, seal
 
@@ -68,7 +69,7 @@ def test_refuses_another_key_without_the_former_ones_word(place: Place) -> None:
     assert before.key_id in str(refusal.value)
     assert AuditSeal.objects.count() == 1
     # Nor with the word of a key that was never the one before.
-    seal_keys.local_key.load_or_make(place.former)
+    local_key.load_or_make(place.former)
     with pytest.raises(CommandError, match="AUDIT_SEAL_FORMER_KEY_FILE must hold it"):
         seal()
     assert AuditSeal.objects.count() == 1

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -98,7 +99,7 @@ def race(seconds: float, at: Place, seed: int) -> None:
     stop, until = threading.Event(), time.monotonic() + seconds
     with ThreadPoolExecutor(WRITERS + SEALERS + 1) as pool:
         chances = [random.Random(seed + n) for n in range(WRITERS)]
-        writers = [pool.submit(on_its_own, lambda chance=chance: write(until, chance)) for chance in chances]
+        writers = [pool.submit(on_its_own, partial(write, until, chance)) for chance in chances]
         sealers = [pool.submit(on_its_own, lambda: seal_on(stop)) for _ in range(SEALERS)]
         watcher = pool.submit(on_its_own, lambda: watch(stop))
         try:

@@ -11,7 +11,6 @@ from tests.sessions_app import task_states
 from tests.sessions_app.approval_calls import (
     ACTION,
     PAST,
-    agent_for,
     agree,
     ask,
     ask_at_creation,
@@ -102,20 +101,4 @@ def test_whoever_retries_has_asked_and_must_not_decide() -> None:
     again = retried(both, task_of(refuse(ask())))
     (asked,) = asked_about(again)
     problem_of(both.post(where(asked, "approve"), {}), 403, "separation-of-duties")
-    assert manager().post(where(asked, "approve"), {}).status_code == 200
-
-
-def test_whoever_asked_first_must_not_decide_it_when_it_is_asked_again(operator: Api) -> None:
-    again = retried(operator, task_of(refuse(ask())))
-    (asked,) = asked_about(again)
-    assert str(asked.on_behalf_of) == "local|alice"
-    first = Api(token("alice", "agent,approver", "manager"))
-    problem_of(first.post(where(asked, "approve"), {}), 403, "separation-of-duties")
-    assert manager().post(where(asked, "approve"), {}).status_code == 200
-
-
-def test_whom_it_was_asked_for_first_must_not_decide_it_when_it_is_asked_again(operator: Api) -> None:
-    again = retried(operator, task_of(refuse(ask(by=agent_for("paula")))))
-    (asked,) = asked_about(again)
-    problem_of(manager("paula").post(where(asked, "approve"), {}), 403, "separation-of-duties")
     assert manager().post(where(asked, "approve"), {}).status_code == 200

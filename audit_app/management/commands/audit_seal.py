@@ -1,5 +1,6 @@
 """manage.py audit_seal: seal what can be sealed. Safe from cron, safe twice at once."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -8,10 +9,10 @@ from audit_app.sealing import EraNotBegun, KeyChanged, seal_all
 from orchestrator.problems import ServiceUnavailable
 
 
-def seal() -> str:
+def seal(make: Callable[[], int] = seal_all) -> str:
     """Seal, and say how many seals that took. Raises CommandError where it cannot be done."""
     try:
-        count = seal_all()
+        count = make()
     except ServiceUnavailable as problem:
         raise CommandError(problem.detail) from problem
     except (KeyChanged, EraNotBegun, OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit_app.management.commands.audit_seal import seal
+from audit_app.sealing import seal_due
 from orchestrator.idempotency.management.commands import purge_idempotency_records
 from orchestrator.idempotency.purge import purge
 from orchestrator.loops import every, interval
@@ -56,7 +57,11 @@ def _purge() -> str:
     return purge_idempotency_records.sentence(purge())
 
 
-DUTIES: tuple[Callable[[], str], ...] = (_expire, _settle_approvals, _settle_tasks, _end_logins, _purge, seal)
+def _seal() -> str:
+    return seal(seal_due)
+
+
+DUTIES: tuple[Callable[[], str], ...] = (_expire, _settle_approvals, _settle_tasks, _end_logins, _purge, _seal)
 """What there is to do, each ending with a sentence. A duty that fails does not keep the others from theirs."""
 
 
