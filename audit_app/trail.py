@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from django.db import connection
@@ -26,42 +26,50 @@ DIGEST_ABOVE = 1024
 
 
 class Action(StrEnum):
-    """Every word an event type can be: `<noun>.<past participle>`."""
+    """Every word an event type can be, `<noun>.<past participle>`, and what each means."""
 
-    SESSION_CREATED = "session.created"
-    SESSION_ACTIVATED = "session.activated"
-    SESSION_COMPLETED = "session.completed"
-    SESSION_FAILED = "session.failed"
-    SESSION_EXPIRED = "session.expired"
-    SESSION_CHANGED = "session.changed"
-    SESSION_DELETED = "session.deleted"
-    SESSION_REFUSED = "session.refused"
-    TASK_CREATED = "task.created"
-    TASK_BLOCKED = "task.blocked"
-    TASK_UNBLOCKED = "task.unblocked"
-    TASK_CLAIMED = "task.claimed"
-    TASK_RELEASED = "task.released"
-    TASK_FORCE_RELEASED = "task.force_released"
-    TASK_REQUEUED = "task.requeued"
-    TASK_COMPLETED = "task.completed"
-    TASK_FAILED = "task.failed"
-    TASK_CANCEL_REQUESTED = "task.cancel_requested"
-    TASK_CANCELLED = "task.cancelled"
-    TASK_DELETED = "task.deleted"
-    TASK_REFUSED = "task.refused"
-    APPROVAL_CREATED = "approval.created"
-    APPROVAL_VOTED = "approval.voted"
-    APPROVAL_APPROVED = "approval.approved"
-    APPROVAL_REJECTED = "approval.rejected"
-    APPROVAL_EXPIRED = "approval.expired"
-    APPROVAL_CANCELLED = "approval.cancelled"
-    APPROVAL_CONSUMED = "approval.consumed"
-    APPROVAL_DELETED = "approval.deleted"
-    APPROVAL_REFUSED = "approval.refused"
-    EXTERNAL_RECORDED = "external.recorded"
-    PERSON_CUT_OFF = "person.cut_off"
-    PERSON_RESTORED = "person.restored"
-    PERSON_BROKE_GLASS = "person.broke_glass"
+    means: str
+
+    def __new__(cls, word: str, means: str) -> Self:
+        """A word is a text."""
+        action = str.__new__(cls, word)
+        action._value_, action.means = word, means
+        return action
+
+    SESSION_CREATED = "session.created", "An agent's session was opened."
+    SESSION_ACTIVATED = "session.activated", "The work was begun."
+    SESSION_COMPLETED = "session.completed", "The work was finished."
+    SESSION_FAILED = "session.failed", "The work was given up."
+    SESSION_EXPIRED = "session.expired", "Its time ran out, or somebody ended it for good."
+    SESSION_CHANGED = "session.changed", "What it carries changed, and its state did not."
+    SESSION_DELETED = "session.deleted", "An operator deleted it: the last event of its chain."
+    SESSION_REFUSED = "session.refused", "Somebody saw it, and was refused the right to do what they tried."
+    TASK_CREATED = "task.created", "It was routed, created, or made to do a failed one's work again."
+    TASK_BLOCKED = "task.blocked", "Somebody was asked about it: it waits for their agreement."
+    TASK_UNBLOCKED = "task.unblocked", "The last open question about it was answered with yes."
+    TASK_CLAIMED = "task.claimed", "Somebody took it, with a lease."
+    TASK_RELEASED = "task.released", "Its holder handed it back; the attempt does not count."
+    TASK_FORCE_RELEASED = "task.force_released", "An operator took it from its holder; the attempt does not count."
+    TASK_REQUEUED = "task.requeued", "An attempt failed or its lease ran out, and another may follow."
+    TASK_COMPLETED = "task.completed", "Its holder did it."
+    TASK_FAILED = "task.failed", "It will not be done."
+    TASK_CANCEL_REQUESTED = "task.cancel_requested", "Its end was asked for while somebody held it."
+    TASK_CANCELLED = "task.cancelled", "It was called off."
+    TASK_DELETED = "task.deleted", "An operator deleted it: the last event of its chain."
+    TASK_REFUSED = "task.refused", "A write was refused: without the right or the present lease, or past the deadline."
+    APPROVAL_CREATED = "approval.created", "Somebody asked for agreement."
+    APPROVAL_VOTED = "approval.voted", "A person agreed, and others have to."
+    APPROVAL_APPROVED = "approval.approved", "The last person needed agreed."
+    APPROVAL_REJECTED = "approval.rejected", "A person refused."
+    APPROVAL_EXPIRED = "approval.expired", "Nobody settled it in time."
+    APPROVAL_CANCELLED = "approval.cancelled", "It is asked no more: it was called off, or its task is over."
+    APPROVAL_CONSUMED = "approval.consumed", "The approved action was used, once."
+    APPROVAL_DELETED = "approval.deleted", "Its task was deleted, and it went along: the last event of its chain."
+    APPROVAL_REFUSED = "approval.refused", "A decision, a use or a withdrawal was refused."
+    EXTERNAL_RECORDED = "external.recorded", "Another system told of something."
+    PERSON_CUT_OFF = "person.cut_off", "An operator cut somebody off: nothing that they send is taken any more."
+    PERSON_RESTORED = "person.restored", "An operator let them in again."
+    PERSON_BROKE_GLASS = "person.broke_glass", "Somebody came into the admin by a password, past the provider."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
