@@ -24,9 +24,15 @@ def _event_types(text: str) -> Q:
     return Q(event_type__in=named)
 
 
+def _subject_id(text: str) -> Q:
+    """Of whatever kind it is: every kind is named, since the index of the chains begins with it."""
+    return Q(subject_type__in=SUBJECTS) & _ID(text)
+
+
+_ID = uuid("subject_id")
 EVENT_FILTERS: Mapping[str, Reader] = {
     "subject_type": _subject_type,
-    "subject_id": uuid("subject_id"),
+    "subject_id": _subject_id,
     "event_type": _event_types,
     "actor": identity("actor"),
     "trace_id": equal("trace_id"),

@@ -29,7 +29,8 @@ _ONE_AT_A_TIME = 0x5EA1
 
 _AFTER = "(era, xid, id) > (%s, %s::text::xid8, %s)"
 _SEALABLE = f"""
-SELECT era, xid::text, id, hash FROM audit_events
+-- The text has a name of its own: ORDER BY would take it for the column, and 1000 comes before 999 as a text.
+SELECT era, xid::text AS written, id, hash FROM audit_events
 WHERE {_AFTER} AND (era < {eras.PRESENT} OR xid < pg_snapshot_xmin(pg_current_snapshot()))
 ORDER BY era, xid, id LIMIT {MOST}
 """

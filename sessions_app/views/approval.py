@@ -113,8 +113,9 @@ class ApprovalViewSet(ApiViewSet):
 
     def _request(self, request: Request) -> Response:
         body = read_body(RequestBody, request)
-        permissions.insist_may_request(self.actor)
         task = self._task(body["task_id"])
+        with remembering(task, "ask", actor=self.actor):
+            permissions.insist_may_request(self.actor)
         approval = transitions.request(task, question(body), actor=self.actor)
         return _one(approval, status=201, headers={"Location": f"/approvals/{approval.id}"})
 
@@ -131,7 +132,8 @@ class ApprovalViewSet(ApiViewSet):
         Where it is the only one of their roles it is the one they mean, even if they must not decide it.
         """
         task = self._task(task_id)
-        permissions.insist_is_approver(self.actor)
+        with remembering(task, "decide", actor=self.actor):
+            permissions.insist_is_approver(self.actor)
         of_role = Q(task=task, status=ApprovalStatus.PENDING, approver_role__in=self.actor.agent_roles)
         found = list(permissions.visible(Approval, self.actor).filter(of_role).order_by("created_at", "id"))
         if len(found) > 1:

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from audit_app.models import AuditEvent
+from audit_app.trail import Action
 from sessions_app.models import Session
 from tests.api import Api, token
 from tests.contract.api_document import Operation
 from tests.contract.callers import HIDDEN, OWNERS, Cell, Line
-from tests.sessions_app.session_calls import path, session_in, somebody, unchanged
+from tests.sessions_app.session_calls import path, session_in, somebody
 
 MOVE = {"status": "active"}
 
@@ -134,8 +136,10 @@ def asked(operation: Operation, bearer: str | None, about: Session) -> tuple[Cel
 
 @contextmanager
 def untouched(about: Session) -> Iterator[None]:
-    """Fails if the block changes the session, or opens another."""
-    count = Session.objects.count()
-    with unchanged(about.id):
-        yield
-    assert Session.objects.count() == count
+    """Fails if the block changes the session, opens another, or leaves more than that something was refused."""
+    before = list(Session.objects.order_by("pk").values())
+    events = AuditEvent.objects.exclude(event_type=Action.SESSION_REFUSED)
+    count = events.count()
+    yield
+    assert list(Session.objects.order_by("pk").values()) == before
+    assert events.count() == count

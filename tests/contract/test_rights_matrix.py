@@ -8,13 +8,18 @@ from typing import Any
 import pytest
 
 from tests.api import Api
-from tests.contract import session_matrix, task_matrix
+from tests.contract import approval_matrix, audit_matrix, session_matrix, task_matrix
 from tests.contract.api_document import Operation, assert_as_documented, operations
 from tests.contract.callers import CALLERS, OWNERS, Line
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NOUNS: dict[str, Any] = {"sessions": session_matrix, "tasks": task_matrix}
+NOUNS: dict[str, Any] = {
+    "sessions": session_matrix,
+    "tasks": task_matrix,
+    "approvals": approval_matrix,
+    "audit": audit_matrix,
+}
 """By the first part of a path: its lines, how a row is made and a call made about it, and what may not be touched."""
 
 MATRIX: dict[str, Line] = {name: line for noun in NOUNS.values() for name, line in noun.LINES.items()}

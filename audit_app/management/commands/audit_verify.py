@@ -59,7 +59,7 @@ class Command(BaseCommand):
             report = verify_watched(asked)
         except ServiceUnavailable as problem:
             raise CommandError(problem.detail, returncode=2) from problem
-        told = document(report) if options["json"] else sentence(report)
+        told = document(report) if options["json"] else sentence(report, whole=asked.subject is None)
         if report.exit_code and options["json"]:
             self.stdout.write(told)
             sys.exit(report.exit_code)
@@ -93,9 +93,11 @@ def document(report: Report) -> str:
     )
 
 
-def sentence(report: Report) -> str:
-    """The report for people."""
-    counted = f"{report.events:,} events, {report.seals:,} seals, {report.waiting:,} events wait for a seal"
+def sentence(report: Report, *, whole: bool) -> str:
+    """The report for people. The seals are over all events: of one subject alone they say nothing."""
+    counted = f"{report.events:,} events"
+    if whole:
+        counted += f", {report.seals:,} seals, {report.waiting:,} events wait for a seal"
     if report.findings:
         listed = "\n".join(f"  {one}" for one in report.findings)
         return f"TAMPERED. First: {report.findings[0]}\n{listed}\n({counted}.)"
