@@ -4,6 +4,8 @@ import re
 import subprocess
 from collections.abc import Iterator
 
+from rest_framework.routers import SimpleRouter
+
 from sessions_app.urls import router
 from tests.contract.test_readme import BLOCK, MARK, assert_answered, assert_like, section, table
 from tests.gunicorn_server import HERE, environment
@@ -66,12 +68,12 @@ def calls(document: str) -> set[tuple[str, str]]:
     return set(re.findall(r"^\| \[`(\w+) (\S+)`\]", document, re.MULTILINE))
 
 
-def calls_there_are(noun: str) -> set[tuple[str, str]]:
+def calls_there_are(noun: str, paths: SimpleRouter = router, before: str = "") -> set[tuple[str, str]]:
     """The calls on a noun that the service has."""
-    [viewset] = [viewset for prefix, viewset, _ in router.registry if prefix == noun]
+    [viewset] = [viewset for prefix, viewset, _ in paths.registry if prefix == noun]
     return {
-        (verb.upper(), route.url.translate(str.maketrans("", "", "^$")).format(prefix=f"/{noun}", **_NAMES))
-        for route in router.get_routes(viewset)
+        (verb.upper(), route.url.translate(str.maketrans("", "", "^$")).format(prefix=f"{before}/{noun}", **_NAMES))
+        for route in paths.get_routes(viewset)
         for verb in route.mapping
         if hasattr(viewset, route.mapping[verb])
     }

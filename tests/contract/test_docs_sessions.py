@@ -26,7 +26,7 @@ from tests.contract.pages import (
     snippets,
     statuses,
 )
-from tests.contract.test_readme import LINK, table
+from tests.contract.test_readme import LINK, assert_like, table
 from tests.gunicorn_server import HERE, serving
 from tests.sessions_app.session_calls import overdue_session, session_in
 
@@ -52,7 +52,7 @@ def test_each_command_of_operations_says_what_it_shows() -> None:
         said = io.StringIO()
         for line in snippet.splitlines():
             call_command(*shlex.split(line.removeprefix(".venv/bin/python manage.py ")), stdout=said)
-        assert said.getvalue() == shown
+        assert_like(shown.splitlines(), said.getvalue().splitlines(), snippet)
 
 
 def test_each_snippet_is_followed_by_what_it_answers() -> None:
