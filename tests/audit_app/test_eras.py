@@ -71,12 +71,9 @@ def restored(tmp_path: Path) -> Iterator[str]:
 
 
 def _copy(to: str, file: Path) -> None:
-    programs: list[list[str | Path]] = [
-        [PROGRAMS / "pg_dump", "-Fc", "-f", file, address()],
-        [PROGRAMS / "pg_restore", "-d", to, file],
-    ]
-    for program in programs:
-        subprocess.run(program, check=True, capture_output=True, text=True)
+    dump, restore = ["-Fc", "-f", str(file), address()], ["-d", to, str(file)]
+    for program, arguments in (("pg_dump", dump), ("pg_restore", restore)):
+        subprocess.run([str(PROGRAMS / program), *arguments], check=True, capture_output=True, text=True)
 
 
 def sealed() -> int:

@@ -198,7 +198,6 @@ def test_every_page_goes_by_an_index(auditor: Api) -> None:
         with CaptureQueriesContext(connection) as asked:
             listed(auditor, f"?{query}")
         with superuser_connection() as beside:
-            found = beside.execute(f"EXPLAIN (FORMAT JSON) {asked[0]['sql']}").fetchone()
-        plan = str(found)
+            plan = str(beside.execute(f"EXPLAIN (FORMAT JSON) {asked[0]['sql']}").fetchone())
         assert any(name in plan for name in index.split("|")), (query, plan)
         assert "Seq Scan" not in plan, query
