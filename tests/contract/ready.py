@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from sessions_app.models import Session, Task
+from audit_app.models import AuditEvent
+from sessions_app.models import Approval, Session, Task
 from tests.contract.api_document import Operation
+from tests.sessions_app.approval_calls import ACTION, agree, ask
 from tests.sessions_app.session_calls import session_in, somebody
 from tests.sessions_app.task_calls import CALLS, claimed, task_in
 
@@ -22,22 +24,25 @@ TASK_BODIES: Mapping[str, Any] = {
     "claim": {"roles": ["finance"]},
     "force-release": {"reason": "so"},
 }
+HANDED_IN = {"source": "ledger", "category": "payment", "action": "payment.booked"}
 _keys = count()
 
 
 @dataclass(frozen=True)
 class Ready:
-    """What an operator called olga sends so that the operation succeeds, and the row it is about."""
+    """What olga, who has these roles, sends so that the operation succeeds, and the row it is about."""
 
     path: str
-    row: Session | Task
+    row: Session | Task | Approval | AuditEvent
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    roles: str = "operator"
 
 
 def ready(operation: Operation) -> Ready:
     """A new row and a call about it."""
-    return (_task if operation.path.startswith("/tasks") else _session)(operation)
+    made = {"tasks": _task, "approvals": _approval, "audit": _event}
+    return made.get(operation.path.split("/")[1], _session)(operation)
 
 
 def _session(operation: Operation) -> Ready:
@@ -56,3 +61,23 @@ def _task(operation: Operation) -> Ready:
     body = TASK_BODIES.get(verb) if operation.method == "POST" else None
     headers = {"idempotency_key": f"ready-{next(_keys)}"} if verb == "route" else {}
     return Ready(operation.path.replace("{id}", str(task.pk)), task, body, headers)
+
+
+def _approval(operation: Operation) -> Ready:
+    """One that alice asked, or, where it is to be used, olga."""
+    verb = operation.path.rpartition("/")[2]
+    if verb == "consume":
+        approval = agree(ask(by=OLGA, action=ACTION))
+        return Ready(operation.path.replace("{id}", str(approval.pk)), approval, {"action": ACTION})
+    # Of two people, so that one who agreed has something left to say.
+    approval = ask(approver_role="finance", required_approvals=2 if verb in ("approve", "reject") else 1)
+    asking = operation.method == "POST" and verb == "approvals"
+    body = {"task_id": str(approval.task_id), "approver_role": "manager"} if asking else None
+    roles = "operator" if operation.method == "GET" or verb == "cancel" else "operator,approver"
+    return Ready(operation.path.replace("{id}", str(approval.pk)), approval, body, roles=roles)
+
+
+def _event(operation: Operation) -> Ready:
+    event = AuditEvent.objects.get(subject_id=session_in("pending").pk, seq=1)
+    body = HANDED_IN if operation.method == "POST" else None
+    return Ready(operation.path.replace("{id}", str(event.pk)), event, body)

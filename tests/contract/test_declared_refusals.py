@@ -12,11 +12,12 @@ from django.test import RequestFactory
 from orchestrator import rate_limit
 from orchestrator.idempotency.claim import key_of
 from orchestrator.problems import InternalError
-from sessions_app.models import Task
+from sessions_app.models import Approval, Task
 from tests.api import Api, token
 from tests.contract.api_document import Operation, assert_as_documented, operations
-from tests.contract.ready import ready
+from tests.contract.ready import OLGA, ready
 from tests.database import service_connection
+from tests.sessions_app.approval_calls import PAST, agree, ask, task_of
 from tests.sessions_app.session_calls import UNKNOWN_ID, overdue_session, session_in, somebody
 from tests.sessions_app.task_calls import lapse, pass_deadline, task_in
 from tests.work import open_session
@@ -57,17 +58,19 @@ class Call:
     @property
     def task(self) -> Task:
         """The task that it is about."""
+        if isinstance(self.about.row, Approval):
+            return task_of(self.about.row)
         assert isinstance(self.about.row, Task)
         return self.about.row
 
-    def ask(self, roles: str = "operator", **headers: str) -> Any:
+    def ask(self, roles: str | None = None, **headers: str) -> Any:
         """Send it, as somebody."""
         known = {**self.about.headers, **headers}
-        return Api(token("olga", roles=roles)).send(self.method, self.path, self.body, **known)
+        return Api(token("olga", roles=roles or self.about.roles)).send(self.method, self.path, self.body, **known)
 
     def ask_raw(self, body: bytes, content_type: str = "application/json") -> Any:
         """Send other bytes."""
-        caller = Api(token("olga", roles="operator"))
+        caller = Api(token("olga", roles=self.about.roles))
         return caller.send_raw(self.method, self.path, body, content_type, **self.about.headers)
 
     def ask_nobody(self) -> Any:
@@ -83,6 +86,13 @@ class Call:
     def ask_about(self, pk: object) -> Any:
         """Send it for another row."""
         self.path = self.operation.path.replace("{id}", str(pk))
+        return self.ask()
+
+    def ask_on(self, approval: Approval) -> Any:
+        """Send it for another approval; where it names no approval, decide the one of its task."""
+        if "{id}" in self.operation.path:
+            return self.ask_about(approval.pk)
+        self.body = {"task_id": str(approval.task_id), "decision": "approved"}
         return self.ask()
 
 
@@ -113,9 +123,36 @@ def _with_the_key_of_another(call: Call) -> Any:
 
 
 def _in_a_state_that_forbids_it(call: Call) -> Any:
+    if call.path.startswith("/approvals"):
+        return _on_what_is_over(call)
     over = {"DELETE /tasks/{id}": "pending", "POST /tasks/{id}/retry": "completed", "DELETE /sessions/{id}": "pending"}
     make = task_in if call.path.startswith("/tasks") else session_in
     return call.ask_about(make(over.get(str(call.operation), "completed")).pk)
+
+
+def _on_what_is_over(call: Call) -> Any:
+    if call.path.endswith("/consume"):
+        return call.ask_on(ask(by=OLGA))
+    if "{id}" in call.operation.path:
+        return call.ask_on(agree(ask(approver_role="finance")))
+    call.body["task_id"] = str(task_in("completed").pk)
+    return call.ask()
+
+
+def _of_several(call: Call) -> Any:
+    task = task_in("pending")
+    ask(task, approver_role="finance")
+    return call.ask_on(ask(task, approver_role="finance"))
+
+
+def _having_agreed(call: Call) -> Any:
+    approval = ask(approver_role="finance", required_approvals=2)
+    return call.ask_on(agree(approval, "olga"))
+
+
+def _with_another_action(call: Call) -> Any:
+    call.body = {"action": {**call.body["action"], "amount": 1}}
+    return call.ask()
 
 
 def _without_its_lease(call: Call) -> Any:
@@ -147,6 +184,13 @@ REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "not-found": lambda call: call.ask_about(UNKNOWN_ID),
     "illegal-transition": _in_a_state_that_forbids_it,
     "request-in-flight": _in_flight,
+    "separation-of-duties": lambda call: call.ask_on(ask(by=OLGA, approver_role="finance")),
+    "approval-expired": lambda call: call.ask_on(ask(approver_role="finance", lasting=PAST)),
+    "already-decided": _having_agreed,
+    "no-pending-approval": lambda call: call.ask_on(agree(ask(approver_role="finance"))),
+    "several-pending-approvals": _of_several,
+    "action-mismatch": _with_another_action,
+    "already-consumed": _twice,
     "session-expired": lambda call: call.ask_about(overdue_session("pending").pk),
     "lease-lost": _without_its_lease,
     "deadline-exceeded": _past_its_deadline,

@@ -1,14 +1,19 @@
 """The examples of the document, sent to the API."""
 
+import hashlib
+import json
 from typing import Any
 
 import pytest
+from django.db.models import Model
 
-from sessions_app.models import Session, Task
+from audit_app.models import AuditEvent
+from sessions_app.models import Approval, Session, Task
 from tests.api import Api, token
 from tests.contract.api_document import Operation, assert_as_documented, operations
 from tests.contract.ready import ready
-from tests.sessions_app.task_calls import task_in
+from tests.sessions_app.approval_calls import SETTLED, ask, where
+from tests.sessions_app.task_calls import claimed, finn, path, task_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,12 +42,13 @@ def test_every_body_has_an_example_for_each_media_type() -> None:
 
 @pytest.mark.parametrize(("operation", "media_type", "body"), BODIES)
 def test_a_body_gets_the_documented_answer(operation: Operation, media_type: str, body: Any) -> None:
-    call, operator = ready(operation), Api(token("olga", "operator", "finance"))
-    # The token of an example is nobody's.
-    proof = {"lease_token": call.body["lease_token"]} if "lease_token" in body else {}
+    call = ready(operation)
+    olga = Api(token("olga", call.roles, "finance"))
+    # The token and the task of an example are nobody's.
+    real = {name: call.body[name] for name in ("lease_token", "task_id") if name in body and name in (call.body or {})}
     before = _rows()
-    answer = operator.send(operation.method, call.path, {**body, **proof}, content_type=media_type, **call.headers)
-    assert answer.status_code == operation.success, answer.content
+    answer = olga.send(operation.method, call.path, {**body, **real}, content_type=media_type, **call.headers)
+    assert answer.status_code == (202 if "decision" in body else operation.success), answer.content
     assert_as_documented(answer, operation)
     # It is an example of something: each leaves its mark.
     assert _rows() != before
@@ -52,20 +58,13 @@ def test_a_body_gets_the_documented_answer(operation: Operation, media_type: str
 
 
 def _rows() -> list[Any]:
-    return [*Session.objects.order_by("id").values(), *Task.objects.order_by("id").values()]
+    models: tuple[type[Model], ...] = (Session, Task, Approval, AuditEvent)
+    return [row for model in models for row in model._default_manager.order_by("pk").values()]
 
 
 @pytest.mark.parametrize("state", ["pending", "active", "completed", "failed", "cancelled"])
 def test_the_answers_that_are_shown_may_be_met(operator: Api, state: str) -> None:
-    shown = [
-        task
-        for operation in operations()
-        for status in operation.said["responses"]
-        for content in operation.response(int(status)).get("content", {}).values()
-        for example in content.get("examples", {}).values()
-        for task in _tasks(example.get("value", {}))
-        if task["status"] == state
-    ]
+    shown = [task for task in _shown("tasks", "task_type") if task["status"] == state]
     real = operator.get(f"/tasks/{task_in(state).pk}").json()
     assert shown
     for task in shown:
@@ -74,8 +73,43 @@ def test_the_answers_that_are_shown_may_be_met(operator: Api, state: str) -> Non
         assert (task["lease"] is None) == (real["lease"] is None)
 
 
-def _tasks(value: Any) -> list[dict[str, Any]]:
-    return list(value["tasks"]) if "tasks" in value else [value] if "task_type" in value else []
+@pytest.mark.parametrize("state", ["pending", "approved", "rejected", "cancelled"])
+def test_the_approvals_that_are_shown_may_be_met(operator: Api, state: str) -> None:
+    shown = [approval for approval in _shown("approvals", "approver_role") if approval["status"] == state]
+    real = operator.get(where(SETTLED[state]() if state in SETTLED else ask())).json()
+    assert shown
+    for approval in shown:
+        assert list(approval) == list(real)
+        assert approval["allowed_transitions"] == real["allowed_transitions"]
+        assert (approval["decision_at"] is None) == (real["decision_at"] is None)
+        assert not approval["decisions"] or list(approval["decisions"][0]) == list(real["decisions"][0])
+        digest = hashlib.sha256(json.dumps(approval["action"], sort_keys=True, separators=(",", ":")).encode())
+        assert approval["action_digest"] == digest.hexdigest()
+
+
+def test_the_events_that_are_shown_may_be_met(operator: Api) -> None:
+    held = claimed()
+    assert finn().post(path(held, "complete"), held.body("complete")).status_code == 200
+    [real] = operator.get("/audit/events?event_type=task.completed").json()["events"]
+    shown = _shown("events", "event_type")
+    assert shown
+    for event in shown:
+        assert list(event) == list(real)
+        for name in ("event_type", "subject_type", "from", "to", "seq", "actor", "role", "via", "changes", "cause"):
+            assert event[name] == real[name], name
+
+
+def _shown(many: str, member: str) -> list[dict[str, Any]]:
+    """The rows among the answers that the document shows: alone, known by a member, or many on a page."""
+    values = [
+        example.get("value", {})
+        for operation in operations()
+        for status in operation.said["responses"]
+        for content in operation.response(int(status)).get("content", {}).values()
+        for example in content.get("examples", {}).values()
+    ]
+    pages = [one for value in values if member not in value for one in value.get(many, [])]
+    return [*[value for value in values if member in value], *pages]
 
 
 @pytest.mark.parametrize(("operation", "parameter", "value"), PARAMETERS)

@@ -18,10 +18,12 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
+from audit_app.models import AuditEvent
 from orchestrator import ids
 from orchestrator.wsgi import application
 from tests.api import token
 from tests.contract.api_document import Operation, operations
+from tests.sessions_app.approval_calls import ACTION, PAST, SETTLED, agree, ask
 from tests.sessions_app.session_calls import STATES, overdue_session, session_in, somebody
 from tests.sessions_app.task_calls import STATES as TASK_STATES
 from tests.sessions_app.task_calls import Held, claimed, pass_deadline, task_in
@@ -51,6 +53,12 @@ document = schemathesis.openapi.from_wsgi(
 @pytest.fixture
 def operator_token() -> str:
     return token("olga", roles="operator,agent")
+
+
+@pytest.fixture
+def approver_token() -> str:
+    """Olga's as well, who may decide besides."""
+    return token("olga", roles="operator,agent,approver")
 
 
 class Met:
@@ -95,6 +103,20 @@ def test_every_answer_about_tasks_is_in_the_document(case: Case, operator_token:
     _call(case, operator_token, met)
 
 
+@document.include(tag="approvals").parametrize()
+@settings(EVERY_TIME, max_examples=60)
+def test_every_answer_about_approvals_is_in_the_document(case: Case, approver_token: str, met: Met) -> None:
+    _name_an_approval(case)
+    _call(case, approver_token, met)
+
+
+@document.include(tag="audit").parametrize()
+@settings(EVERY_TIME, max_examples=40)
+def test_every_answer_about_the_trail_is_in_the_document(case: Case, operator_token: str, met: Met) -> None:
+    _name_an_event(case)
+    _call(case, operator_token, met)
+
+
 @document.include(tag="service").parametrize()
 @settings(EVERY_TIME, max_examples=10)
 def test_every_answer_of_the_service_is_in_the_document(case: Case, operator_token: str, met: Met) -> None:
@@ -102,7 +124,9 @@ def test_every_answer_of_the_service_is_in_the_document(case: Case, operator_tok
 
 
 def test_every_operation_is_walked() -> None:
-    assert {tag for operation in operations() for tag in operation.said["tags"]} == {"sessions", "tasks", "service"}
+    assert {tag for operation in operations() for tag in operation.said["tags"]} == {
+        *("sessions", "tasks", "approvals", "audit", "service")
+    }
 
 
 def _call(case: Case, operator_token: str, met: Met) -> None:
@@ -131,14 +155,13 @@ def _name_a_task(case: Case) -> None:
     """The same for a task. Who calls holds it where it is active, and has its token in hand."""
     if isinstance(case.body, dict) and "wait_seconds" in case.body:
         case.body["wait_seconds"] = 0
-    if case.query and "wait" in case.query:
-        case.query["wait"] = "0" if str(case.query["wait"]).isdigit() else case.query["wait"]
+    _wait_for_nothing(case)
     if ids.read((case.path_parameters or {}).get("id")) is None:
         return
     # Where it succeeds comes often, or it would hardly ever.
     verb = case.operation.path.rpartition("/")[2]
     apt = "failed" if verb == "retry" else "completed" if case.method == "DELETE" else "active"
-    state = _state(case, [*TASK_STATES, *[apt] * 6, OVERDUE, *[UNKNOWN] * 3])
+    state = _state(case, [*TASK_STATES, *[apt] * 7, OVERDUE, *[UNKNOWN] * 6])
     if state == UNKNOWN:
         return
     task = task_in("active" if state == OVERDUE else state, by=HOLDER) if state != "active" else None
@@ -148,6 +171,45 @@ def _name_a_task(case: Case) -> None:
     case.path_parameters["id"] = str(held.task.pk)
     if held.token and isinstance(case.body, dict) and isinstance(case.body.get("lease_token"), str):
         case.body["lease_token"] = held.token
+
+
+def _name_an_approval(case: Case) -> None:
+    """The same for an approval, or for the task that a body names: what is used is olga's own, what is decided not."""
+    _wait_for_nothing(case)
+    body = case.body if isinstance(case.body, dict) else {}
+    if ids.read(body.get("task_id"), "task") is not None:
+        state = _state(case, ["pending", "pending", "active", "completed", UNKNOWN])
+        if state != UNKNOWN:
+            task = task_in(state)
+            body["task_id"] = str(task.pk)
+            if state != "completed" and "decision" in body:
+                ask(task, approver_role="finance")
+    if ids.read((case.path_parameters or {}).get("id"), "approval") is None:
+        return
+    using = case.operation.path.endswith("/consume")
+    apt = "approved" if using else "pending"
+    state = _state(case, [*SETTLED, *[apt] * 5, OVERDUE, *[UNKNOWN] * 5])
+    if state == UNKNOWN:
+        return
+    asked = {"by": HOLDER, "action": ACTION} if using else {"approver_role": "finance"}
+    approval = ask(**asked, lasting=PAST) if state == OVERDUE else ask(**asked) if state == apt else SETTLED[state]()
+    case.path_parameters["id"] = str((agree(approval) if using and state == apt else approval).pk)
+    if isinstance(body.get("action"), dict) and len(body["action"]) % 2 == 0:
+        body["action"] = dict(ACTION)
+
+
+def _name_an_event(case: Case) -> None:
+    """The same for an event, of which there is but one kind."""
+    if ids.read((case.path_parameters or {}).get("id")) is None:
+        return
+    if _state(case, ["there", UNKNOWN]) != UNKNOWN:
+        event = AuditEvent.objects.get(subject_id=session_in("pending").pk, seq=1)
+        case.path_parameters["id"] = str(event.pk)
+
+
+def _wait_for_nothing(case: Case) -> None:
+    if case.query and "wait" in case.query:
+        case.query["wait"] = "0" if str(case.query["wait"]).isdigit() else case.query["wait"]
 
 
 def _state(case: Case, choices: Sequence[str]) -> str:
