@@ -1,8 +1,9 @@
-"""`make demo`: a company's fourth quarter, and a month of its work, through the running service.
+"""`make demo`: a company's fourth quarter, a month of its work, and a purchase, through the running service.
 
 The 120 budget sessions of finance-quarter.json are opened by agents of five roles, taken along every legal path, pushed
 along every illegal one, and called by those who may not. Forty more are left to run out of time, which sweeps at once
-find. Meanwhile the roles route a month of tasks to each other, and three workers do them, of which one is killed.
+find. Meanwhile the roles route a month of tasks to each other, and three workers do them, of which one is killed. Last
+comes a purchase that two of three managers must agree to; its trail is sealed, verified and printed.
 """
 
 import json
@@ -18,6 +19,8 @@ from expiry import let_expire, open_waning
 from journeys import LEGAL, Journey, travel_all
 from lists import check_lists, counts
 from month import WORKERS, run_month
+from proof import seal_and_verify, show_purchase
+from purchase import MANAGERS, Late, ask_for_the_late_one, buy, come_too_late
 from refusals import Cast, all_refusals
 from service import Caller, CannotGoOn, insist_on_service, issue_token, manage
 
@@ -43,6 +46,7 @@ def demonstrate(base: str, quarter: dict[str, Any]) -> int:
     agents = agents_of(base, roles)
     insist_on_tokens(agents[roles[0]])
     waning = open_waning(agents[roles[0]], roles[0])
+    late = ask_for_the_late_one(agents["procurement"])
     journeys = travel_all(agents, plans)
     checks = [check for journey in journeys for check in journey.checks]
     left_open = next((one for one in journeys if one.session.get("status") == "pending"), None)
@@ -60,7 +64,26 @@ def demonstrate(base: str, quarter: dict[str, Any]) -> int:
         checks.append(show_task(work.taken_over))
     opened = [journey for journey in journeys if "session_id" in journey.session]
     checks += [show_trail(longest(opened))] if opened else []
+    if late is not None:
+        checks += make_purchase(agents["procurement"], late)
     return verdict(checks)
+
+
+def make_purchase(buyer: Caller, late: Late) -> list[Check]:
+    """Buy something, come too late for something else, and look at what is remembered."""
+    approving = ("--roles", "approver", "--agent-roles", "manager")
+    managers = call_in(buyer.base, dict.fromkeys(MANAGERS, approving))
+    others = {"procurement-agent": (*approving, "--service-account"), "operator": ("--roles", "operator,approver")}
+    asker, operator = call_in(buyer.base, others).values()
+    purchase = buy(buyer, managers, {"buyer as approver": asker, "operator": operator})
+    lateness = list(come_too_late(late, buyer, managers))
+    print("\nA purchase that two of three managers must agree to:\n\n" + table([*purchase.checks, *lateness]))
+    print(f"\n{purchase.told}")
+    checks = [*purchase.checks, *lateness]
+    if not any(check.differs for check in purchase.checks):
+        auditor = call_in(buyer.base, {"auditor": ("--roles", "auditor")})["auditor"]
+        checks += [*show_purchase(purchase, auditor), *seal_and_verify(purchase, auditor)]
+    return checks
 
 
 def call_in(base: str, people: Mapping[str, tuple[str, ...]]) -> dict[str, Caller]:

@@ -92,14 +92,24 @@ def issue_token(subject: str, *options: str) -> str:
     return manage("issue_token", "--subject", subject, *options).splitlines()[-1]
 
 
+def command(*arguments: str) -> tuple[int, str]:
+    """The exit code of `manage.py`, and what it prints."""
+    done = _manage(*arguments)
+    return done.returncode, done.stdout
+
+
 def manage(*arguments: str) -> str:
     """What `manage.py` prints. Raises CannotGoOn where it fails."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
-    )
+    done = _manage(*arguments)
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
         raise CannotGoOn(
             f"manage.py {arguments[0]} fails: {why} Set ORCHESTRATOR_VAR and DATABASE_URL as for make run."
         )
     return done.stdout
+
+
+def _manage(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
+    )
