@@ -17,9 +17,9 @@ from tests.api import Api, token
 from tests.contract.api_document import Operation, assert_as_documented, operations
 from tests.contract.ready import OLGA, ready
 from tests.database import service_connection
-from tests.sessions_app.approval_calls import PAST, agree, ask, task_of
+from tests.sessions_app.approval_calls import ACTION, PAST, agree, ask, task_of
 from tests.sessions_app.session_calls import UNKNOWN_ID, overdue_session, session_in, somebody
-from tests.sessions_app.task_calls import lapse, pass_deadline, task_in
+from tests.sessions_app.task_calls import claimed, lapse, pass_deadline, task_in
 from tests.work import open_session
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -175,6 +175,15 @@ def _twice(call: Call) -> Any:
     return call.ask()
 
 
+def _in_a_matter_of_ones_own(call: Call) -> Any:
+    """To decide what one asked, or to use what one agreed to."""
+    if not call.path.endswith("/consume"):
+        return call.ask_on(ask(by=OLGA, approver_role="finance"))
+    approval = agree(ask(action=ACTION), "olga")
+    claimed(task_of(approval), by=OLGA)
+    return call.ask_about(approval.pk)
+
+
 REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "bad-request": lambda call: call.ask(host="elsewhere.example"),
     "invalid-json": lambda call: call.ask_raw(b"{"),
@@ -184,7 +193,7 @@ REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "not-found": lambda call: call.ask_about(UNKNOWN_ID),
     "illegal-transition": _in_a_state_that_forbids_it,
     "request-in-flight": _in_flight,
-    "separation-of-duties": lambda call: call.ask_on(ask(by=OLGA, approver_role="finance")),
+    "separation-of-duties": _in_a_matter_of_ones_own,
     "approval-expired": lambda call: call.ask_on(ask(approver_role="finance", lasting=PAST)),
     "already-decided": _having_agreed,
     "no-pending-approval": lambda call: call.ask_on(agree(ask(approver_role="finance"))),
