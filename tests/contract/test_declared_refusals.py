@@ -139,6 +139,14 @@ def _on_what_is_over(call: Call) -> Any:
     return call.ask()
 
 
+def _in_ones_own_matter(call: Call) -> Any:
+    if not call.path.endswith("/consume"):
+        return call.ask_on(ask(by=OLGA, approver_role="finance"))
+    agreed = agree(ask(approver_role="finance", action=ACTION), "olga")
+    claimed(task_of(agreed), by=OLGA)
+    return call.ask_on(agreed)
+
+
 def _of_several(call: Call) -> Any:
     task = task_in("pending")
     ask(task, approver_role="finance")
@@ -175,15 +183,6 @@ def _twice(call: Call) -> Any:
     return call.ask()
 
 
-def _in_a_matter_of_ones_own(call: Call) -> Any:
-    """To decide what one asked, or to use what one agreed to."""
-    if not call.path.endswith("/consume"):
-        return call.ask_on(ask(by=OLGA, approver_role="finance"))
-    approval = agree(ask(action=ACTION), "olga")
-    claimed(task_of(approval), by=OLGA)
-    return call.ask_about(approval.pk)
-
-
 REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "bad-request": lambda call: call.ask(host="elsewhere.example"),
     "invalid-json": lambda call: call.ask_raw(b"{"),
@@ -193,7 +192,7 @@ REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "not-found": lambda call: call.ask_about(UNKNOWN_ID),
     "illegal-transition": _in_a_state_that_forbids_it,
     "request-in-flight": _in_flight,
-    "separation-of-duties": _in_a_matter_of_ones_own,
+    "separation-of-duties": _in_ones_own_matter,
     "approval-expired": lambda call: call.ask_on(ask(approver_role="finance", lasting=PAST)),
     "already-decided": _having_agreed,
     "no-pending-approval": lambda call: call.ask_on(agree(ask(approver_role="finance"))),
