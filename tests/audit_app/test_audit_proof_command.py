@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from django.core.management import CommandError
 
+from audit_app import seal_keys
 from tests import work
 from tests.audit_app.seals import Place, run, seal
 
@@ -133,6 +134,9 @@ def test_the_key_that_comes_with_a_proof_is_not_believed(events: list[work.Event
     work.open_session()
     with pytest.raises(CommandError):
         seal()
+    # What seals nothing is published by nobody.
+    assert not list(place.keys.glob("*.pem"))
+    seal_keys.publish(seal_keys.signing_key().public_key())
     (theirs,) = place.keys.glob("*.pem")
     assert checked(proof, place, kept).returncode == 0
     assert checked(proof, place, theirs).returncode == 1

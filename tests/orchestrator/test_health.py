@@ -90,6 +90,7 @@ def test_is_healthy_and_ready_with_its_database(anyone: Api) -> None:
         "version": __version__,
         "database": "connected",
         "redis": "disabled",
+        "audit": {"seal_lag_seconds": 0.0},
     }
     assert (anyone.get("/readyz").status_code, anyone.get("/readyz").json()) == (200, {"status": "ok"})
 

@@ -366,6 +366,7 @@ def test_health_says_whether_redis_is_there(redis: Redis, server: Valkey) -> Non
         "version": "",
         "database": "connected",
         "redis": "connected",
+        "audit": {"seal_lag_seconds": 0.0},
     }
     server.freeze()
     try:

@@ -161,9 +161,12 @@ def problem_of(answer: Any, status: int, slug: str) -> dict[str, Any]:
 
 @contextmanager
 def nothing_moves() -> Iterator[None]:
-    """Fails if the block leaves another task, attempt, approval or decision, or any event."""
-    with nothing_but_refused():
-        yield
+    """Fails if the block leaves another task, attempt, approval or decision, or any event but of a right refused."""
+    rows, known = _rows(), set(AuditEvent.objects.values_list("pk", flat=True))
+    yield
+    assert _rows() == rows
+    added = AuditEvent.objects.exclude(pk__in=known)
+    assert not added.exclude(event_type__endswith=".refused", reason="forbidden", seq__isnull=True).exists()
 
 
 @contextmanager

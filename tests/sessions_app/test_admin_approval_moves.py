@@ -9,7 +9,15 @@ import pytest
 from sessions_app.models import Approval, Decision, Task
 from tests.admin import APPROVALS, Browser, buttons, person, text
 from tests.sessions_app.approval_states import APPROVALS_IN, agreed, approver, overdue, requested
-from tests.sessions_app.session_calls import UNKNOWN_ID, events_of, last_event, somebody, stored, unchanged
+from tests.sessions_app.session_calls import (
+    UNKNOWN_ID,
+    events_of,
+    last_event,
+    only_refused,
+    somebody,
+    stored,
+    unchanged,
+)
 from tests.sessions_app.task_states import active, held, manager, pending
 from tests.sessions_app.test_query_counts import costs
 from tests.work import assert_chain_holds, chain, events
@@ -199,7 +207,7 @@ def test_what_is_past_its_time_is_not_called_off() -> None:
 )
 def test_whoever_has_no_right_to_it_is_refused(roles: tuple[str, ...], agent_roles: tuple[str, ...], name: str) -> None:
     approval, browser = requested(), petra(*roles, agent_roles=agent_roles)
-    with unchanged(approval.pk, Approval):
+    with only_refused(approval.pk, name, model=Approval):
         assert move(browser, approval, name).status_code == 403
         assert browser.get(f"{APPROVALS}{approval.pk}/move/{name}/").status_code == 403
 
