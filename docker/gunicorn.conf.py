@@ -1,6 +1,7 @@
 """gunicorn: the only place that knows ports, workers and threads."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8088')}"
@@ -13,11 +14,19 @@ threads = int(os.environ.get("WEB_THREADS", "4"))
 raw_env = [f"MOST_WAITING={threads // 2}"]
 # Longer than every timeout of the database's, so that a slow statement ends as an answer and not as a killed worker.
 timeout = 30
-graceful_timeout = 5
+# As long as the slowest statement and its answer take: what has begun when the service is told to stop is finished.
+graceful_timeout = 15
 keepalive = 5
+# Whatever a library leaks, it leaks for so many requests; with jitter, so that the workers do not start anew together.
+max_requests = int(os.environ.get("WEB_MAX_REQUESTS", "20000"))
+max_requests_jitter = max_requests // 10
+# Each worker says that it lives by touching a file, which on a slow disk would stand in its way.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 # A token may have 8 KiB; gunicorn's own limit is just below that.
 limit_request_field_size = 16380
 control_socket_disable = True
+# Who may say that a caller came by https: our own proxies, as in the settings.
+forwarded_allow_ips = os.environ.get("TRUSTED_PROXIES") or "127.0.0.1,::1"
 # No header of a caller sets SCRIPT_NAME or PATH_INFO, not even from this machine.
 forwarder_headers = ""
 # The service logs each request itself, with its id and without its query.
