@@ -6,9 +6,10 @@ from orchestrator import boundary
 
 BATCH = 5000
 
+# An ARRAY is made once. An IN may be run again for each row beside it, and then takes more than a batch.
 _PURGE = """
-DELETE FROM idempotency_records WHERE k IN (
-  SELECT k FROM idempotency_records WHERE expires_at <= statement_timestamp() LIMIT %s FOR UPDATE SKIP LOCKED)
+DELETE FROM idempotency_records WHERE k = ANY (ARRAY(
+  SELECT k FROM idempotency_records WHERE expires_at <= statement_timestamp() LIMIT %s FOR UPDATE SKIP LOCKED))
 """
 
 

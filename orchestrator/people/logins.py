@@ -6,9 +6,10 @@ from orchestrator import boundary
 
 BATCH = 1000
 
+# An ARRAY is made once. An IN may be run again for each row beside it, and then takes more than a batch.
 _END = """
-DELETE FROM django_session WHERE session_key IN (
-  SELECT session_key FROM django_session WHERE expire_date < statement_timestamp() LIMIT %s FOR UPDATE SKIP LOCKED)
+DELETE FROM django_session WHERE session_key = ANY (ARRAY(
+  SELECT session_key FROM django_session WHERE expire_date < statement_timestamp() LIMIT %s FOR UPDATE SKIP LOCKED))
 """
 
 
