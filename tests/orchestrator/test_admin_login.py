@@ -10,7 +10,7 @@ from django.core.management import call_command
 from orchestrator.people.models import Person
 from tests.admin import PASSWORD, SESSIONS, Browser, person, text
 from tests.api import Api, token
-from tests.sessions_app.session_calls import last_event, session_in, unchanged
+from tests.sessions_app.session_calls import last_event, only_refused, session_in, unchanged
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -97,7 +97,7 @@ def test_rights_are_those_that_the_person_has_now() -> None:
     olga, session = person(), session_in("pending")
     browser = Browser(olga)
     Person.objects.filter(pk=olga.pk).update(roles=["auditor", "a role of old"])
-    with unchanged(session.pk):
+    with only_refused(session.pk, "activate"):
         assert (
             browser.send(f"{SESSIONS}{session.pk}/move/active/", {"reason": "so"}, token_of="/admin/").status_code
             == 403

@@ -119,12 +119,12 @@ def test_deciding_by_task_takes_one_more_to_find_it() -> None:
         call(caller, "POST", "/approvals", body, status=202)
 
 
-def test_calling_it_off_and_using_it_take_seven_and_one_for_the_answer(agent: Api) -> None:
+def test_calling_it_off_takes_eight_and_using_it_one_more_to_see_that_the_caller_did_not_decide(agent: Api) -> None:
     approval = ask(task_states.active())
     with costs(*FOUND, *TOLD, *ANSWER):
         call(agent, "POST", where(approval, "cancel"), {}, status=200)
     approval = agree(ask(task_states.active(), action=ACTION))
-    with costs(*FOUND, *TOLD, *ANSWER):
+    with costs(*FOUND, "SELECT", *TOLD, *ANSWER):
         call(agent, "POST", where(approval, "consume"), {"action": ACTION}, status=200)
 
 
@@ -135,10 +135,14 @@ def test_a_refusal_that_is_remembered_takes_a_transaction_of_its_own() -> None:
             call(caller, "POST", where(approval, "approve"), {}, status=status)
 
 
-def test_nothing_is_asked_after_a_refusal_that_is_not(agent: Api) -> None:
+def test_so_does_a_right_that_is_missed_before_anything_is_locked(agent: Api) -> None:
     approval = ask()
-    with costs("BEGIN", "SELECT", "ROLLBACK"):
+    with costs("BEGIN", "SELECT", "ROLLBACK", "BEGIN", "SELECT", "INSERT", "COMMIT"):
         call(agent, "POST", where(approval, "approve"), {}, status=403)
+
+
+def test_nothing_is_asked_after_a_refusal_that_is_not() -> None:
+    approval = ask()
     with costs("BEGIN", "SELECT", "ROLLBACK"):
         call(manager(), "POST", f"/approvals/{UNKNOWN_ID}/approve", {}, status=404)
     with costs(*FOUND, "ROLLBACK"):
