@@ -34,6 +34,7 @@ def test_prints_a_line_that_opens_a_session_when_pasted(var: Path) -> None:
         assert call(service, "GET", f"/sessions/{session['session_id']}") == (200, session)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_everything_it_started(var: Path, how: signal.Signals) -> None:
     with running(var) as service:
@@ -42,6 +43,7 @@ def test_a_signal_stops_everything_it_started(var: Path, how: signal.Signals) ->
         assert service.left_over() == []
 
 
+@pytest.mark.slow
 def test_starts_again_with_its_data(var: Path) -> None:
     with running(var) as service:
         _, session = call(service, "POST", "/sessions", {"agent_role": "finance"})
@@ -49,6 +51,7 @@ def test_starts_again_with_its_data(var: Path) -> None:
         assert call(again, "GET", f"/sessions/{session['session_id']}") == (200, session)
 
 
+@pytest.mark.slow
 def test_one_killed_in_mid_load_comes_back_with_every_acknowledged_write(var: Path) -> None:
     acknowledged: list[dict[str, Any]] = []
 
@@ -78,6 +81,7 @@ def test_one_killed_in_mid_load_comes_back_with_every_acknowledged_write(var: Pa
                 assert call(again, "GET", f"/sessions/{session['session_id']}") == (200, session)
 
 
+@pytest.mark.slow
 def test_a_killed_server_and_a_killed_service_hinder_nothing(var: Path) -> None:
     with running(var) as service:
         _, session = call(service, "POST", "/sessions", {"agent_role": "finance"})
@@ -88,6 +92,7 @@ def test_a_killed_server_and_a_killed_service_hinder_nothing(var: Path) -> None:
             assert call(again, "GET", f"/sessions/{session['session_id']}") == (200, session)
 
 
+@pytest.mark.slow
 def test_a_second_one_runs_beside_it_with_other_values(var: Path) -> None:
     with running(var) as first, running(var.with_name("var2")) as second:
         _, session = call(first, "POST", "/sessions", {"agent_role": "finance"})
@@ -95,6 +100,7 @@ def test_a_second_one_runs_beside_it_with_other_values(var: Path) -> None:
         assert call(first, "GET", f"/sessions/{session['session_id']}")[0] == 200
 
 
+@pytest.mark.slow
 def test_refuses_a_folder_or_a_port_that_is_taken_with_a_sentence(var: Path) -> None:
     with running(var) as first:
         same_folder = Running(var, free_port())
@@ -105,6 +111,7 @@ def test_refuses_a_folder_or_a_port_that_is_taken_with_a_sentence(var: Path) -> 
         assert call(first, "POST", "/sessions", {"agent_role": "finance"})[0] == 201
 
 
+@pytest.mark.slow
 def test_uses_the_database_that_database_url_names_even_if_it_comes_later(var: Path) -> None:
     server = Server.within(var.with_name("given"))
     server.start()

@@ -14,6 +14,8 @@ from orchestrator.embedded import Server
 from orchestrator.sweeper import SECONDS
 from tests.contract.running import Running, call, running
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def var(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

@@ -167,6 +167,7 @@ def demo(base: str, **env: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_the_demo_finds_everything_as_expected(tmp_path: Path) -> None:
     with serving(ORCHESTRATOR_VAR=str(tmp_path)) as base:

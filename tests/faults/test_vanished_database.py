@@ -26,7 +26,7 @@ from tests.faults.proxy import COMMIT, Proxy, proxying
 from tests.gunicorn_server import HERE, environment
 from tests.orchestrator.idempotency.keyed import KEY, NEW, aside, assert_first, assert_refused, opened, wait_until_free
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 NOTICED_SECONDS = 10
 """tcp_user_timeout, and keepalives_idle + keepalives_interval * keepalives_count."""
@@ -147,7 +147,6 @@ def test_a_worker_s_connections_are_bounded_and_a_command_s_are_not(what: str, i
 # Workers under load, with the patience that they have unless told otherwise.
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "noticed"), [("vanish", NOTICED_SECONDS), ("black_hole", SECONDS)], ids=["it is gone", "it says nothing"]
 )
