@@ -24,6 +24,22 @@ def owner_connection() -> psycopg.Connection[Any]:
     return psycopg.connect(address(roles.OWNER), autocommit=True)
 
 
+_kept: list[psycopg.Connection[Any]] = []
+
+
+def kept_owner_connection() -> psycopg.Connection[Any]:
+    """As the owner, one connection for all tests of this worker: to connect takes longer than most of them write."""
+    if not _kept or _kept[0].closed:
+        _kept[:] = [owner_connection()]
+    return _kept[0]
+
+
+def close_kept() -> None:
+    """Let go of it: before the database is dropped, or where it was cut."""
+    while _kept:
+        _kept.pop().close()
+
+
 def service_connection() -> psycopg.Connection[Any]:
     """As the service, beside Django's own connection."""
     return psycopg.connect(address(roles.SERVICE), autocommit=True)

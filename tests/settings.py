@@ -13,3 +13,7 @@ from orchestrator.settings import *  # noqa: F403
 from orchestrator.settings import INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.flush"]
+
+# Otherwise each test's client begins by walking through every static file there is. tests/orchestrator/test_static.py
+# has it as production has.
+WHITENOISE_AUTOREFRESH = True

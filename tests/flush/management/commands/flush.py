@@ -1,13 +1,11 @@
 """The `flush` that transactional tests end with. The service's role may not TRUNCATE, and the trail refuses it."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from django.core.management.base import BaseCommand
 
-from tests.database import owner_connection
+from tests.database import close_kept, kept_owner_connection
 
 TABLES = (
     "audit_seals",
@@ -24,7 +22,10 @@ TABLES = (
 SMALL = 4 * 1024 * 1024
 """Up to this many bytes a table is emptied row by row: a TRUNCATE makes every index anew, which takes far longer."""
 
-_ANY = "SELECT EXISTS (SELECT FROM {})"
+_FULL = " UNION ALL ".join(
+    f"SELECT '{table}', pg_relation_size('{table}') WHERE EXISTS (SELECT FROM {table})"
+    for table in TABLES
+)
 _TRIGGERS = """
 SELECT c.relname, t.tgname, t.tgenabled FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
 WHERE NOT t.tgisinternal AND c.relname = ANY(%s)
@@ -46,25 +47,26 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Empty what is not empty."""
-        with owner_connection() as connection, connection.transaction():
-            full = [table for table in TABLES if connection.execute(_ANY.format(table)).fetchone() == (True,)]
-            sizes = "SELECT coalesce(max(pg_relation_size(name::regclass)), 0) FROM unnest(%s::text[]) AS name"
-            (largest,) = connection.execute(sizes, [full]).fetchone() or (0,)
-            with _lifted(connection, full if largest <= SMALL else TABLES):
-                if largest > SMALL:
-                    connection.execute(f"TRUNCATE {', '.join(TABLES)} CASCADE")
-                for table in full if largest <= SMALL else ():
-                    connection.execute(f"DELETE FROM {table}")
-                # What is deferred must be over before the triggers are back.
-                connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        try:
+            _empty(kept_owner_connection())
+        except psycopg.OperationalError:
+            # A test may have ended every connection there was.
+            close_kept()
+            _empty(kept_owner_connection())
 
 
-@contextmanager
-def _lifted(connection: psycopg.Connection[Any], tables: Sequence[str]) -> Iterator[None]:
-    """No trigger of ours refuses, or queues, what is done to these tables."""
-    found = connection.execute(_TRIGGERS, [list(tables)]).fetchall()
-    for table in {table for table, _, _ in found}:
-        connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-    yield
-    for table, trigger, mode in found:
-        connection.execute(f"ALTER TABLE {table} {ENABLE[mode]} TRIGGER {trigger}")
+def _empty(connection: psycopg.Connection[Any]) -> None:
+    """In three round trips, since it is done after every test that writes."""
+    sizes: dict[str, int] = dict(connection.execute(_FULL).fetchall())
+    if not sizes:
+        return
+    large = max(sizes.values()) > SMALL
+    full = [table for table in TABLES if large or table in sizes]
+    triggers = connection.execute(_TRIGGERS, [full]).fetchall()
+    statements = [f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in {table for table, _, _ in triggers}]
+    statements += [f"TRUNCATE {', '.join(TABLES)} CASCADE"] if large else [f"DELETE FROM {table}" for table in full]
+    # What is deferred must be over before the triggers are back.
+    statements.append("SET CONSTRAINTS ALL IMMEDIATE")
+    statements += [f"ALTER TABLE {table} {ENABLE[mode]} TRIGGER {trigger}" for table, trigger, mode in triggers]
+    with connection.transaction():
+        connection.execute("; ".join(statements))
