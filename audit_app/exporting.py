@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
@@ -17,8 +18,9 @@ from orchestrator.pagination import Order
 BATCH = 1_000
 OLDEST_FIRST = Order("timestamp", newest_first=False)
 
-# What a spreadsheet would run as a formula (OWASP, CSV Injection); the wide ones where it reads Japanese.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# What a spreadsheet would run as a formula (OWASP, CSV Injection); the wide signs where it reads Japanese. Some strip
+# white space and what is not seen from the front before they look.
+_FORMULA = re.compile(r"[\t\r\n]|[\s\x00-\x1f\u00ad\u180e\u200b-\u200f\u2060\ufeff]*[=+\-@＝＋－＠]")
 
 
 def batches(rows: QuerySet[AuditEvent]) -> Iterator[list[AuditEvent]]:
@@ -58,7 +60,7 @@ def _cells(values: Iterable[Any]) -> Iterator[str]:
     for value in values:
         text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else "" if value is None else str(value)
         # A quote in front is how spreadsheets are told that it is a text.
-        yield f"'{text}" if text.startswith(_FORMULA) else text
+        yield f"'{text}" if _FORMULA.match(text) else text
 
 
 def begun(written: Iterator[bytes]) -> Iterator[bytes]:
@@ -72,6 +74,6 @@ def begun(written: Iterator[bytes]) -> Iterator[bytes]:
 
 FORMATS: Mapping[str, tuple[str, Callable[[QuerySet[AuditEvent]], Iterator[bytes]]]] = {
     "ndjson": ("application/x-ndjson", ndjson),
-    "csv": ("text/csv; charset=utf-8", as_csv),
+    "csv": ("text/csv; charset=utf-8; header=present", as_csv),
 }
-"""The media type of each, and how it is made."""
+"""The media type of each (RFC 4180, section 3), and how it is made."""

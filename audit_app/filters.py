@@ -25,11 +25,16 @@ def _event_types(text: str) -> Q:
 
 
 def _subject_id(text: str) -> Q:
-    """Of whatever kind it is: every kind is named, since the index of the chains begins with it."""
-    return Q(subject_type__in=SUBJECTS) & _ID(text)
+    """Of whatever kind it is: every kind is named, since the index of the chains begins with it.
+
+    With its noun before it, of that kind alone.
+    """
+    noun = text.partition("-")[0].lower()
+    if noun in SUBJECTS:
+        return Q(subject_type=noun) & uuid("subject_id", noun)(text)
+    return Q(subject_type__in=SUBJECTS) & uuid("subject_id")(text)
 
 
-_ID = uuid("subject_id")
 EVENT_FILTERS: Mapping[str, Reader] = {
     "subject_type": _subject_type,
     "subject_id": _subject_id,

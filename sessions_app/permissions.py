@@ -130,7 +130,8 @@ def insist_may_route(actor: Actor, role: str) -> None:
 
 
 def insist_may_claim(actor: Actor, roles: Collection[str]) -> None:
-    """Agents claim what is for their own roles, operators what is for any. Raises Forbidden."""
+    """Agents claim what is for their own roles, operators what is for any, and nobody else claims. Raises Forbidden."""
+    _insist(actor.has(Role.AGENT, Role.OPERATOR), "Only an agent or an operator may claim tasks.")
     _insist(all(_is_of_role(actor, role) for role in roles), "You may claim tasks to your own agent roles only.")
 
 

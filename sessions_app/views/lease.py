@@ -42,9 +42,9 @@ class Holding(ApiViewSet):
         """POST /tasks/claim"""
         body = read_body(ClaimBody, request)
         roles = list(dict.fromkeys(body.get("roles") or sorted(self.actor.agent_roles)))
+        permissions.insist_may_claim(self.actor, roles)
         if not roles:
             raise InvalidRequest([("roles", "Say for which: you have no agent role.")])
-        permissions.insist_may_claim(self.actor, roles)
         grants, headers = self._claim(body, roles, body.get("task_types"))
         return Response({"tasks": [granted_out(grant.task, grant.token) for grant in grants]}, headers=headers)
 

@@ -1,11 +1,10 @@
-"""Many events, fast: the chains of many sessions, true to their hashes, written past the triggers by a superuser."""
+"""Many events, fast: the chains of many sessions, true to their hashes, written past the triggers."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
@@ -13,13 +12,16 @@ from audit_app import trail
 from audit_app.trail import Action, Event
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
 from tests.database import superuser_connection
+from tests.mere_rows import Owner, settle, without_events
 
+_METADATA = {"quarter": "2026-Q4", "cost": {"centre": 4711}}
 _LIFE: tuple[tuple[Action, str | None, str, dict[str, Any]], ...] = (
-    (Action.SESSION_CREATED, None, "pending", {"role": "finance", "metadata": {}, "task_id": None}),
+    (Action.SESSION_CREATED, None, "pending", {"task_id": None, "metadata": {}}),
     (Action.SESSION_ACTIVATED, "pending", "active", {}),
-    (Action.SESSION_CHANGED, "active", "active", {"metadata": {"quarter": "2026-Q4", "cost": {"centre": 4711}}}),
+    (Action.SESSION_CHANGED, "active", "active", {"metadata": _METADATA}),
     (Action.SESSION_COMPLETED, "active", "completed", {}),
 )
+_LASTING = timedelta(days=7)
 EACH = len(_LIFE)
 """How many events a session has."""
 
@@ -31,15 +33,17 @@ _SESSION = (
 
 def lives(sessions: int, *, tenant: str = "default", subject: str = "alice") -> None:
     """So many sessions that were opened, begun, amended and completed, EACH events a session."""
-    with superuser_connection() as beside, beside.transaction():
-        beside.execute("SET LOCAL session_replication_role = replica")
-        beside.execute("ALTER TABLE audit_events DISABLE TRIGGER audit_events_are_true")
-        beside.execute("ALTER TABLE sessions DISABLE TRIGGER sessions_complete")
-        _write(beside, sessions, _actor(tenant, subject))
-        beside.execute("ALTER TABLE audit_events ENABLE ALWAYS TRIGGER audit_events_are_true")
-        beside.execute("ALTER TABLE sessions ENABLE ALWAYS TRIGGER sessions_complete")
     with superuser_connection() as beside:
-        beside.execute("VACUUM (ANALYZE) audit_events")
+        write(beside, sessions, tenant=tenant, subject=subject)
+
+
+def write(owner: Owner, sessions: int, *, tenant: str = "default", subject: str = "alice") -> None:
+    """The same over a connection of the tables' owner."""
+    with owner.transaction(), without_events(owner, "sessions"):
+        owner.execute("ALTER TABLE audit_events DISABLE TRIGGER audit_events_are_true")
+        _write(owner, sessions, _actor(tenant, subject))
+        owner.execute("ALTER TABLE audit_events ENABLE ALWAYS TRIGGER audit_events_are_true")
+    settle(owner, "audit_events", "sessions")
 
 
 def _actor(tenant: str, subject: str) -> Actor:
@@ -47,30 +51,32 @@ def _actor(tenant: str, subject: str) -> Actor:
     return Actor(Identity("local", subject), tenant, Kind.PERSON, origin, roles=frozenset({Role.AGENT}))
 
 
-def _write(beside: "psycopg.Connection[Any]", sessions: int, actor: Actor) -> None:
+def _write(beside: Owner, sessions: int, actor: Actor) -> None:
     began = datetime.now(UTC) - timedelta(milliseconds=sessions * EACH)
-    heads: list[tuple[UUID, bytes]] = []
+    ends = []
     with beside.cursor() as cursor, cursor.copy(trail._COPY) as copy:
         for n in range(sessions):
             session = uuid7()
-            for made in _life(session, actor, began + timedelta(milliseconds=n * EACH)):
+            links = list(_life(session, actor, began + timedelta(milliseconds=n * EACH)))
+            for made in links:
                 copy.write_row(trail._row(made))
-            heads.append((session, made.hash))
+            ends.append((links[0].event, links[-1]))
     with beside.cursor() as cursor, cursor.copy(_SESSION) as copy:
-        for session, head in heads:
-            said = (session, actor.tenant, began, began, "local", actor.identity.subject, EACH, head)
-            copy.write_row((*said, "finance", "completed", Jsonb({}), began + timedelta(days=7)))
+        for first, last in ends:
+            said = (first.subject_id, actor.tenant, first.at, last.event.at, "local", actor.identity.subject, EACH)
+            copy.write_row((*said, last.hash, "finance", "completed", Jsonb(_METADATA), first.at + _LASTING))
 
 
 def _life(session: UUID, actor: Actor, began: datetime) -> Iterator[trail.Link]:
     before = trail.GENESIS
     for seq, (action, was, now, changes) in enumerate(_LIFE, start=1):
+        at = began + timedelta(milliseconds=seq)
         made = trail.link(
             Event(
                 action=action,
                 tenant=actor.tenant,
                 actor=actor,
-                at=began + timedelta(milliseconds=seq),
+                at=at,
                 subject_type="session",
                 subject_id=session,
                 seq=seq,
@@ -78,7 +84,7 @@ def _life(session: UUID, actor: Actor, began: datetime) -> Iterator[trail.Link]:
                 from_status=was,
                 to_status=now,
                 role="finance",
-                changes=changes,
+                changes=changes if seq > 1 else {**changes, "expires_at": trail.instant(at + _LASTING)},
             )
         )
         before = made.hash

@@ -15,6 +15,8 @@ from tests.api import Api, errors, token
 from tests.audit_app.many_events import lives
 from tests.database import superuser_connection
 
+UNKNOWN = uuid4()
+
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -135,6 +137,11 @@ def test_filters(auditor: Api, agent: Api) -> None:
     assert types(auditor, f"?subject_type=session&subject_id={session.pk}") == own
     assert types(auditor, f"?subject_type=task&subject_id={session.pk}") == []
     assert types(auditor, f"?subject_id={str(task.pk).upper()}") == ["task.created"]
+    for noun in ("task", "TASK"):
+        assert types(auditor, f"?subject_id={noun}-{task.pk}") == ["task.created"]
+    assert types(auditor, f"?subject_type=session&subject_id=session-{session.pk}") == own
+    assert types(auditor, f"?subject_id=task-{session.pk}") == []
+    assert types(auditor, f"?subject_type=session&subject_id=task-{task.pk}") == []
     assert types(auditor, "?event_type=session.created,external.recorded") == ["external.recorded", "session.created"]
     assert types(auditor, "?actor=local%7Calice") == ["external.recorded"]
     assert types(auditor, "?actor=https://issuer.example%7Cmona") == ["task.created"]
@@ -149,6 +156,8 @@ def test_filters(auditor: Api, agent: Api) -> None:
     ("query", "field"),
     [
         *(("subject_type=person", "subject_type"), ("subject_type=", "subject_type"), ("subject_id=7", "subject_id")),
+        *((f"subject_id=person-{UNKNOWN}", "subject_id"), (f"subject_id=task-task-{UNKNOWN}", "subject_id")),
+        ("subject_id=task-", "subject_id"),
         *(("event_type=session.exploded", "event_type"), ("event_type=", "event_type"), ("actor=alice", "actor")),
         *(("event_type=session.created,", "event_type"), ("after=yesterday", "after"), ("before=2026-01-31", "before")),
         *(("page=1&cursor=", "cursor"), ("cursor=x", "cursor"), ("via=api", "via"), ("tenant=acme", "tenant")),

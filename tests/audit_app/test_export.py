@@ -16,7 +16,6 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from audit_app import exporting
 from audit_app.serializers import EVENT_NAMES
 from tests import work
 from tests.api import Api, errors, token
@@ -29,6 +28,9 @@ from tests.orchestrator.test_health import assert_unavailable, database_away
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MIB = 2**20
+
+UNSEEN = " \u00a0\u200b\ufeff\x1f"
+BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_has_a_line_of_json_for_each_event_the_oldest_first(auditor: Api) -> Non
 def test_has_the_same_in_columns(auditor: Api) -> None:
     work.amend_session(work.open_session(), metadata={"a": ['"', ";", ",", "\n"]})
     answer = auditor.get("/audit/export?format=csv")
-    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8; header=present"
     assert answer.headers["Content-Disposition"] == 'attachment; filename="audit.csv"'
     rows = table(auditor)
     events = auditor.get("/audit/events?order=oldest").json()["events"]
@@ -80,6 +82,7 @@ def test_an_empty_trail_is_an_empty_file_with_names_where_there_are_columns(audi
     [
         *("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", '=HYPERLINK("http://x";"y")', "=cmd|' /C calc'!A0"),
         *("＝1", "＋1", "－1", "＠1", "=1\n=2", '=","=1'),
+        *(" =1", "\u00a0+1", "\ufeff=1", "\u200b@SUM(A1)", "\x1f-1", " \t=1"),
     ],
 )
 def test_no_cell_is_a_formula(auditor: Api, text: str) -> None:
@@ -89,7 +92,7 @@ def test_no_cell_is_a_formula(auditor: Api, text: str) -> None:
     assert (row["reason"], row["actor"]) == (f"'{text}", f"https://issuer.example|{text}")
     raw = exported(auditor, "?format=csv").decode()
     cells = [cell for line in csv.reader(io.StringIO(raw, newline="")) for cell in line]
-    assert not [cell for cell in cells if cell.startswith(exporting._FORMULA)]
+    assert not [cell for cell in cells if cell.lstrip(UNSEEN).startswith(BEGINNINGS)]
     # Whatever a spreadsheet divides by: every cell stands in quotes, and a quote within one is doubled.
     assert raw.count('"') % 2 == 0
     assert all(line.startswith('"') for line in raw.replace(text, "").split("\r\n") if line)

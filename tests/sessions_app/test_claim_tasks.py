@@ -173,6 +173,8 @@ def test_refuses_what_is_no_such_thing(operator: Api, name: str, value: Any) -> 
         ("agent", "", ["finance"]),
         ("auditor", "finance", ["finance"]),
         ("approver", "finance", None),
+        ("auditor", "", None),
+        ("auditor,approver", "", None),
     ],
 )
 def test_nobody_claims_to_a_role_that_is_not_theirs(roles: str, agent_roles: str, asked: list[str] | None) -> None:
@@ -181,7 +183,7 @@ def test_nobody_claims_to_a_role_that_is_not_theirs(roles: str, agent_roles: str
     assert stored(task).status == "pending"
 
 
-@pytest.mark.parametrize("roles", ["agent", "operator", "auditor"])
+@pytest.mark.parametrize("roles", ["agent", "operator"])
 def test_without_a_role_one_has_to_be_named(roles: str) -> None:
     answer = Api(token("bob", roles, "")).post("/tasks/claim", {})
     assert (answer.status_code, errors(answer)) == (400, ["roles"])

@@ -21,7 +21,7 @@ from orchestrator.problems import ServiceUnavailable
 def subject(text: str) -> tuple[str, UUID]:
     """`task:<id>` as an argument. Raises argparse's error."""
     noun, _, rest = text.partition(":")
-    found = ids.read(rest)
+    found = ids.read(rest, noun)
     if noun not in subjects() or found is None:
         raise ArgumentTypeError(f"it must be one of {', '.join(subjects())}, a colon, and an id")
     return noun, found
