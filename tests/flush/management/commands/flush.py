@@ -23,8 +23,7 @@ SMALL = 4 * 1024 * 1024
 """Up to this many bytes a table is emptied row by row: a TRUNCATE makes every index anew, which takes far longer."""
 
 _FULL = " UNION ALL ".join(
-    f"SELECT '{table}', pg_relation_size('{table}') WHERE EXISTS (SELECT FROM {table})"
-    for table in TABLES
+    f"SELECT '{table}', pg_relation_size('{table}') WHERE EXISTS (SELECT FROM {table})" for table in TABLES
 )
 _TRIGGERS = """
 SELECT c.relname, t.tgname, t.tgenabled FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
