@@ -49,7 +49,7 @@ def _is_spoilt(case: TransactionTestCase) -> bool:
     return left is not None and (left.closed or left.info.transaction_status != TransactionStatus.IDLE)
 
 
-TransactionTestCase._should_reload_connections = _is_spoilt  # type: ignore[method-assign]
+TransactionTestCase._should_reload_connections = _is_spoilt  # type: ignore[attr-defined]
 
 
 @pytest.fixture
