@@ -1,14 +1,12 @@
-"""Pages of the API's documentation: their tables, their snippets, and what those answer."""
+"""Pages of the documentation: their sections and tables, and the calls that those of the API show."""
 
 import re
-import subprocess
-from collections.abc import Iterator
 
 from rest_framework.routers import SimpleRouter
 
 from sessions_app.urls import router
-from tests.contract.test_readme import BLOCK, MARK, assert_answered, assert_like, section, table
-from tests.gunicorn_server import HERE, environment
+from tests.contract.shown import snippets
+from tests.gunicorn_server import HERE
 
 _NAMES = {"lookup": "{id}", "trailing_slash": ""}
 
@@ -18,37 +16,15 @@ def page(path: str) -> str:
     return (HERE / path).read_text(encoding="utf-8")
 
 
-def snippets(document: str) -> list[tuple[str, str, str]]:
-    """Each snippet with the kind and the text of what is shown right after it. Text that follows none is no answer."""
-    blocks = BLOCK.findall(document)
-    following = zip(blocks, [*blocks[1:], ("", "")], strict=True)
-    return [(snippet, kind, shown) for (first, snippet), (kind, shown) in following if first == "sh"]
+def section(document: str, title: str) -> str:
+    """What stands under a heading, up to the next of its kind."""
+    return document.split(f"\n## {title}\n")[1].partition("\n## ")[0]
 
 
-def assert_answers_as_shown(document: str, base: str, **env: str) -> None:
-    """Run the snippets of a page in one shell, and compare what each prints with what is shown after it."""
-    for snippet, kind, shown, real in _run(document, base, **env):
-        if kind == "http":
-            assert_answered(shown, real, snippet)
-        else:
-            assert_like(shown.splitlines(), real.splitlines(), snippet)
-
-
-def _run(document: str, base: str, **env: str) -> Iterator[tuple[str, str, str, str]]:
-    parts = snippets(document)
-    script = f"echo '{MARK}'\n".join(snippet for snippet, _, _ in parts)
-    done = subprocess.run(
-        ["sh", "-c", script.replace("http://127.0.0.1:8088", base)],
-        cwd=HERE,
-        env={**environment(), "no_proxy": "*", **env},
-        check=False,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    for part, printed in zip(parts, done.stdout.split(f"{MARK}\n"), strict=True):
-        yield *part, printed
+def table(text: str) -> list[list[str]]:
+    """The cells of a Markdown table, without its head."""
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
 
 
 def method(snippet: str) -> str:
@@ -101,5 +77,11 @@ def refusals(document: str) -> list[tuple[str, str]]:
 
 
 def anchors(document: str) -> set[str]:
-    """What a link within the page may lead to."""
-    return {title.lower().replace(" ", "-") for title in re.findall(r"^#+ (.+)$", document, re.MULTILINE)}
+    """What a link within the page may lead to: its headings, as GitHub writes them in an address."""
+    titles = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def prose(document: str) -> str:
+    """The page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", document, flags=re.MULTILINE | re.DOTALL)

@@ -8,7 +8,7 @@ from django.db import connection
 
 from orchestrator.roles import SERVICE, SERVICE_SETTINGS
 from sessions_app.models import Recorded
-from tests.contract.test_readme import LINK, section, table
+from tests.contract.pages import section, table
 from tests.gunicorn_server import HERE
 
 pytestmark = pytest.mark.django_db
@@ -212,7 +212,3 @@ def test_says_of_each_thing_what_it_is_for() -> None:
     rows = [line.strip("|").split("|") for line in DATABASE.splitlines() if line.startswith("| `")]
     assert len(rows) > 150
     assert [row for row in rows if not row[-1].strip()] == []
-
-
-def test_each_link_leads_somewhere() -> None:
-    assert [link for link in LINK.findall(DATABASE) if not (HERE / "docs" / link).exists()] == []

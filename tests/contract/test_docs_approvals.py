@@ -25,20 +25,9 @@ from sessions_app.serializers.task import ReasonBody
 from sessions_app.views import waiting
 from sessions_app.views.approval import ASSIGNEE
 from tests.api import token
-from tests.contract.pages import (
-    anchors,
-    assert_answers_as_shown,
-    calls,
-    calls_there_are,
-    fields,
-    page,
-    parameters,
-    refusals,
-    snippets,
-    statuses,
-)
-from tests.contract.test_readme import LINK, section
-from tests.gunicorn_server import HERE, serving
+from tests.contract.pages import anchors, calls, calls_there_are, fields, page, parameters, refusals, section, statuses
+from tests.contract.shown import assert_answers_as_shown, snippets
+from tests.gunicorn_server import serving
 
 APPROVALS = page("docs/api/approvals.md")
 BODIES = {
@@ -116,11 +105,6 @@ def test_names_refusals_that_there_are() -> None:
     told = refusals(APPROVALS)
     assert len(told) > 35
     assert set(told) <= known
-
-
-def test_each_link_leads_somewhere() -> None:
-    assert [link for link in LINK.findall(APPROVALS) if not (HERE / "docs/api" / link).exists()] == []
-    assert set(re.findall(r"\]\(#([^)]+)\)", APPROVALS)) <= anchors(APPROVALS)
 
 
 def test_the_bodies_that_are_shown_are_json() -> None:

@@ -16,18 +16,18 @@ from orchestrator.pagination import PARAMETERS
 from tests.api import token
 from tests.contract.pages import (
     anchors,
-    assert_answers_as_shown,
     calls,
     calls_there_are,
     fields,
     page,
     parameters,
     refusals,
-    snippets,
+    section,
     statuses,
+    table,
 )
-from tests.contract.test_readme import LINK, section, table
-from tests.gunicorn_server import HERE, serving
+from tests.contract.shown import assert_answers_as_shown, snippets
+from tests.gunicorn_server import serving
 
 AUDIT = page("docs/api/audit.md")
 
@@ -94,11 +94,6 @@ def test_names_refusals_that_there_are() -> None:
     told = refusals(AUDIT)
     assert len(told) == 9
     assert set(told) <= known
-
-
-def test_each_link_leads_somewhere() -> None:
-    assert [link for link in LINK.findall(AUDIT) if not (HERE / "docs/api" / link).exists()] == []
-    assert set(re.findall(r"\]\(#([^)]+)\)", AUDIT)) <= anchors(AUDIT)
 
 
 def test_the_bodies_that_are_shown_are_json() -> None:

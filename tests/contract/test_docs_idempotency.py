@@ -1,14 +1,14 @@
 """docs/idempotency.md: what it says is so."""
 
 import re
-import subprocess
 
 import pytest
 
 from orchestrator.catalogue import catalogue
 from tests.api import token
-from tests.contract.test_readme import BLOCK, MARK, assert_answered, assert_like, section, table
-from tests.gunicorn_server import HERE, environment, serving
+from tests.contract.pages import section, table
+from tests.contract.shown import BLOCK, assert_answered, assert_like, printed_by, snippets
+from tests.gunicorn_server import HERE, serving
 
 DOCUMENT = (HERE / "docs/idempotency.md").read_text(encoding="utf-8")
 MATRIX = table(section(DOCUMENT, "What may fail, and where"))
@@ -20,19 +20,8 @@ STEPS = [row[0] for row in table(section(DOCUMENT, "How it is kept"))]
 def test_each_snippet_answers_as_it_shows() -> None:
     blocks = BLOCK.findall(DOCUMENT)
     assert [kind for kind, _ in blocks] == ["sh", "text", "sh", "http"]
-    script = f"echo '{MARK}'\n".join(text for kind, text in blocks if kind == "sh")
     with serving() as base:
-        done = subprocess.run(
-            ["sh", "-c", script.replace("http://127.0.0.1:8088", base)],
-            cwd=HERE,
-            env={**environment(), "no_proxy": "*", "TOKEN": token("alice")},
-            check=False,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-        )
-    assert (done.returncode, done.stderr) == (0, "")
-    replayed, mismatch = done.stdout.split(f"{MARK}\n")
+        replayed, mismatch = printed_by([snippet for snippet, _, _ in snippets(DOCUMENT)], base, TOKEN=token("alice"))
     assert_like(blocks[1][1].splitlines(), replayed.splitlines(), "the same request again")
     assert len(set(re.findall("^Location: (.*)$", replayed, re.MULTILINE))) == 1
     assert_answered(blocks[3][1], mismatch, "another request")

@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 import shlex
 from typing import Any
 
@@ -14,20 +13,9 @@ from orchestrator.pagination import PARAMETERS
 from sessions_app.filters import METADATA, SESSION_FILTERS
 from sessions_app.serializers.session import NewSessionBody, SessionBody, SessionPatchBody, session_out
 from tests.api import token
-from tests.contract.pages import (
-    anchors,
-    assert_answers_as_shown,
-    calls,
-    calls_there_are,
-    fields,
-    page,
-    parameters,
-    refusals,
-    snippets,
-    statuses,
-)
-from tests.contract.test_readme import LINK, assert_like, table
-from tests.gunicorn_server import HERE, serving
+from tests.contract.pages import calls, calls_there_are, fields, page, parameters, refusals, statuses, table
+from tests.contract.shown import assert_answers_as_shown, assert_like, snippets
+from tests.gunicorn_server import serving
 from tests.sessions_app.session_calls import overdue_session, session_in
 
 SESSIONS, OPERATIONS = page("docs/api/sessions.md"), page("docs/operations.md")
@@ -103,14 +91,6 @@ def test_has_every_option_of_a_command(name: str) -> None:
     there = {action.option_strings[0] for action in parser._actions if action.dest not in DJANGO_OWN}
     options = table("| option |" + OPERATIONS.partition("| option |")[2].partition("\n\n")[0])
     assert {option.strip("`").split()[0] for option, commands, _ in options if f"`{name}`" in commands} == there
-
-
-@pytest.mark.parametrize("document", ["docs/api/sessions.md", "docs/operations.md"])
-def test_each_link_leads_somewhere(document: str) -> None:
-    path = HERE / document
-    text = path.read_text(encoding="utf-8")
-    assert [link for link in LINK.findall(text) if not (path.parent / link).exists()] == []
-    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors(text)
 
 
 def test_the_bodies_that_are_shown_are_json() -> None:

@@ -16,9 +16,8 @@ from audit_app.models import AuditEvent
 from audit_app.verification import MOST
 from orchestrator import local_key
 from tests import work
-from tests.contract.pages import anchors, assert_answers_as_shown, page, snippets
-from tests.contract.test_readme import section, table
-from tests.gunicorn_server import HERE
+from tests.contract.pages import page, section, table
+from tests.contract.shown import assert_answers_as_shown, snippets
 from tests.sessions_app.approval_calls import ACTION, agree, ask, consume
 from tests.sessions_app.session_calls import somebody
 
@@ -60,16 +59,6 @@ def wait_until_it_can_be_sealed(event: UUID) -> None:
 @pytest.mark.parametrize("document", [APPROVALS, AUDIT], ids=["approvals", "audit"])
 def test_each_snippet_is_followed_by_what_it_answers(document: str) -> None:
     assert {kind for _, kind, _ in snippets(document)} == {"text"}
-
-
-@pytest.mark.parametrize("path", ["docs/approvals.md", "docs/audit.md"])
-def test_each_link_leads_somewhere(path: str) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", page(path))
-    assert links
-    for name, anchor in links:
-        target = (HERE / path).parent / name if name else HERE / path
-        assert target.exists()
-        assert not anchor or anchor in anchors(target.read_text(encoding="utf-8"))
 
 
 def test_names_every_setting_of_the_keys_and_where_each_is_unless_set() -> None:

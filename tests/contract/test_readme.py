@@ -1,17 +1,14 @@
 """README.md: what it says is so."""
 
 import inspect
-import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import pytest
 
@@ -20,103 +17,26 @@ from sessions_app.models import Approval, Attempt, Session, Task
 from sessions_app.models.recorded import moves
 from sessions_app.transitions import answering
 from tests.api import token
+from tests.contract.pages import page, section, table
+from tests.contract.shown import BLOCK, assert_answers_as_shown, snippets
 from tests.gunicorn_server import HERE, environment, free_port, serving
 
-README = (HERE / "README.md").read_text(encoding="utf-8")
-API = (HERE / "docs/api/README.md").read_text(encoding="utf-8")
-LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-MARK = "-- the next snippet --"
-
-
-def section(document: str, title: str) -> str:
-    """What stands under a heading, up to the next of its kind."""
-    return document.split(f"\n## {title}\n")[1].partition("\n## ")[0]
-
-
-def table(text: str) -> list[list[str]]:
-    """The cells of a Markdown table, without its head."""
-    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in row] for row in rows[2:]]
-
-
-def tour() -> list[tuple[str, str, str]]:
-    """Each snippet with the kind and the text of what the README shows as its answer."""
-    blocks = BLOCK.findall(section(README, "A tour"))
-    assert [kind for kind, _ in blocks[::2]] == ["sh"] * (len(blocks) // 2)
-    return [(snippet, kind, shown) for (_, snippet), (kind, shown) in zip(blocks[::2], blocks[1::2], strict=True)]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer as `curl -i` prints it, or as the README shows it: there with some of its headers."""
-
-    status: str
-    headers: dict[str, str]
-    body: str
-
-    @classmethod
-    def read(cls, text: str) -> "Answer":
-        head, _, body = text.replace("\r\n", "\n").strip().partition("\n\n")
-        status, *lines = head.split("\n")
-        return cls(status, dict(line.split(": ", 1) for line in lines), body)
-
-
-def assert_like(shown: Any, real: Any, place: str) -> None:
-    """`…` stands for what differs each time, within a text; everything else is as it is shown."""
-    if isinstance(shown, str) and isinstance(real, str):
-        pattern = ".+".join(re.escape(part) for part in shown.split("…"))
-        assert re.fullmatch(pattern, real), f"{place}: {real!r} is not {shown!r}"
-    elif isinstance(shown, dict) and isinstance(real, dict):
-        assert list(shown) == list(real), place
-        for name, value in shown.items():
-            assert_like(value, real[name], f"{place}: {name}")
-    elif isinstance(shown, list) and isinstance(real, list):
-        assert len(shown) == len(real), f"{place}: {real} is not {shown}"
-        for one, other in zip(shown, real, strict=True):
-            assert_like(one, other, place)
-    else:
-        assert (type(shown), shown) == (type(real), real), place
-
-
-def assert_answered(shown: str, real: str, snippet: str) -> None:
-    """The status, the headers that are shown and the whole body."""
-    expected, answer = Answer.read(shown), Answer.read(real)
-    assert_like(expected.status, answer.status, snippet)
-    for name, value in expected.headers.items():
-        assert_like(value, answer.headers.get(name), f"{snippet}: {name}")
-    if expected.body:
-        assert_like(json.loads(expected.body), json.loads(answer.body), snippet)
-    else:
-        assert answer.body == ""
+README, API = page("README.md"), page("docs/api/README.md")
 
 
 @pytest.mark.django_db(transaction=True)
 def test_each_snippet_of_the_tour_answers_as_it_shows() -> None:
-    snippets = tour()
+    bearer = token("alice", roles="agent,operator,auditor", agent_roles="finance")
     with serving() as base:
-        script = f"echo '{MARK}'\n".join(snippet for snippet, _, _ in snippets)
-        bearer = token("alice", roles="agent,operator,auditor", agent_roles="finance")
-        done = subprocess.run(
-            ["sh", "-c", script.replace("http://127.0.0.1:8088", base)],
-            cwd=HERE,
-            env={**environment(), "TOKEN": bearer, "no_proxy": "*"},
-            check=False,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-        )
-    assert (done.returncode, done.stderr) == (0, "")
-    outputs = done.stdout.split(f"{MARK}\n")
-    for (snippet, kind, shown), real in zip(snippets, outputs, strict=True):
-        if kind == "http":
-            assert_answered(shown, real, snippet)
-        else:
-            assert_like(shown.splitlines(), real.splitlines(), snippet)
+        assert_answers_as_shown(README, base, TOKEN=bearer)
+
+
+def test_each_snippet_is_followed_by_what_it_answers() -> None:
+    assert {kind for _, kind, _ in snippets(README)} == {"http", "text"}
 
 
 def test_the_tour_opens_reads_moves_and_is_refused() -> None:
-    shown = [text.split("\n")[0] for _, kind, text in tour() if kind == "http"]
+    shown = [text.split("\n")[0] for _, kind, text in snippets(README) if kind == "http"]
     assert [line.split()[1] for line in shown] == ["201", "304", "200", "412", "409", "404"]
 
 
@@ -134,19 +54,6 @@ def test_the_picture_of_the_states_is_that_of_the_model() -> None:
 def test_lists_every_make_command_and_no_other() -> None:
     there = re.findall(r"^([\w-]+):.*## ", (HERE / "Makefile").read_text(), re.MULTILINE)
     assert re.findall(r"^\| `make ([\w-]+)` \|", README, re.MULTILINE) == there
-
-
-@pytest.mark.parametrize("document", ["README.md", "docs/api/README.md", "docs/architecture.md", "docs/security.md"])
-def test_each_link_leads_somewhere(document: str) -> None:
-    path = HERE / document
-    links = LINK.findall(path.read_text(encoding="utf-8"))
-    assert links
-    assert [link for link in links if not (path.parent / link).exists()] == []
-
-
-def test_the_documents_list_every_decision() -> None:
-    decisions = {f"docs/adr/{path.name}" for path in (HERE / "docs/adr").glob("*.md")}
-    assert decisions == {link for link in LINK.findall(README) if link.startswith("docs/adr/")} - {"docs/adr/"}
 
 
 def test_the_contract_lists_every_refusal_and_no_other() -> None:

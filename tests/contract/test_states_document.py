@@ -14,7 +14,7 @@ from django_fsm import FSMField, transition
 from sessions_app.management.commands.draw_states import NOUNS
 from sessions_app.models import Approval, Recorded, Session, Task
 from sessions_app.models.recorded import moves
-from tests.contract.test_readme import section
+from tests.contract.pages import section
 from tests.gunicorn_server import HERE
 from tests.sessions_app.session_calls import LEGAL, TERMINAL
 
