@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
-from audit_app import sealing
+from audit_app import eras, sealing
 from audit_app.models import AuditSeal
 
 
@@ -51,13 +52,25 @@ def run(name: str, *arguments: str) -> str:
 def seal() -> list[AuditSeal]:
     """Seal all there is, and say with which seals.
 
-    Transactions of the whole cluster hold the horizon back: those of another worker's tests too, for a moment.
+    Transactions of the whole cluster hold the horizon back: those of another worker's tests too, for a moment. It is
+    waited for, lest a seal be made of what it has passed and another of the rest.
     """
     known, deadline = AuditSeal.objects.count(), time.monotonic() + 10
+    while _is_held_back() and time.monotonic() < deadline:
+        time.sleep(0.01)
     run("audit_seal")
     while sealing.lag_seconds() and time.monotonic() < deadline:
         run("audit_seal")
     return list(AuditSeal.objects.order_by("number")[known:])
+
+
+def _is_held_back() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM audit_events"
+            f" WHERE era = {eras.PRESENT} AND xid >= pg_snapshot_xmin(pg_current_snapshot()))"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def findings(place: Place, *arguments: str, anchor: bool = True) -> list[tuple[str, str | None, int | None]]:

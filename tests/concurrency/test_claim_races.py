@@ -61,6 +61,7 @@ def assert_each_claimed_once(rows: Sequence[Task], shares: Sequence[Sequence[str
     assert_tasks_hold()
 
 
+@pytest.mark.slow
 def test_eight_processes_claim_two_thousand_tasks_each_once() -> None:
     rows = tasks.many_routed(MANY)
     with worker("drain", str(WORKERS)) as crowd:
@@ -73,6 +74,7 @@ def test_eight_processes_claim_two_thousand_tasks_each_once() -> None:
     assert sorted(holders.values()) == sorted(map(len, shares))
 
 
+@pytest.mark.slow
 def test_eight_threads_with_several_roles_claim_two_thousand_tasks_each_once() -> None:
     rows = tasks.many_routed(MANY, to_roles=ROLES)
     shares = at_once(*(lambda n=n: drained(f"worker-{n}", ROLES, 10) for n in range(WORKERS)))

@@ -75,6 +75,7 @@ def start_sweep(name: str) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 def test_of_four_sweeps_with_one_killed_each_session_is_expired_once() -> None:
     rows = seeding.sessions(MANY, lasting=PAST)
     with ExitStack() as stack:

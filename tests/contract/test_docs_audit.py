@@ -32,6 +32,7 @@ from tests.gunicorn_server import serving
 AUDIT = page("docs/api/audit.md")
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_each_snippet_answers_as_it_shows() -> None:
     bearer = token("alice", roles="agent,operator,auditor", agent_roles="finance")

@@ -16,6 +16,7 @@ TESTS: dict[str, str] = dict(re.findall(r"^(\d+)\. `(\S+)`$", DOCUMENT, re.MULTI
 STEPS = [row[0] for row in table(section(DOCUMENT, "How it is kept"))]
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_each_snippet_answers_as_it_shows() -> None:
     blocks = BLOCK.findall(DOCUMENT)

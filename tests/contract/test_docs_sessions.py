@@ -23,6 +23,7 @@ DJANGO_OWN = {"help", "version", "verbosity", "settings", "pythonpath", "traceba
 DJANGO_OWN |= {"skip_checks"}
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_each_snippet_of_the_api_answers_as_it_shows() -> None:
     bearer = token("alice", roles="agent,operator,auditor", agent_roles="finance")

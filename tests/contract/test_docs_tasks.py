@@ -42,6 +42,7 @@ BODIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_each_snippet_answers_as_it_shows() -> None:
     bearer = token("alice", roles="agent,operator,auditor", agent_roles="finance")

@@ -24,6 +24,7 @@ from tests.sessions_app.session_calls import somebody
 APPROVALS, AUDIT = page("docs/approvals.md"), page("docs/audit.md")
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_an_approval_is_checked_as_shown(tmp_path: Path) -> None:
     approval = ask(by=somebody("finn"), required_approvals=2, action=ACTION)
@@ -32,6 +33,7 @@ def test_an_approval_is_checked_as_shown(tmp_path: Path) -> None:
     assert_answers_as_shown(APPROVALS, "", APPROVAL=str(approval.pk), ORCHESTRATOR_VAR=str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_the_trail_is_sealed_verified_and_proved_as_shown(tmp_path: Path) -> None:
     session = work.open_session()

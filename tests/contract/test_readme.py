@@ -24,6 +24,7 @@ from tests.gunicorn_server import HERE, environment, free_port, serving
 README, API = page("README.md"), page("docs/api/README.md")
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_each_snippet_of_the_tour_answers_as_it_shows() -> None:
     bearer = token("alice", roles="agent,operator,auditor", agent_roles="finance")
@@ -127,6 +128,7 @@ def another_service() -> Iterator[str]:
             thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_the_demo_fails_where_something_is_not_as_expected() -> None:
     with another_service() as base:

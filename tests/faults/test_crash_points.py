@@ -63,6 +63,7 @@ def crash_at(service: Service, point: str, keys: int) -> list[float]:
     return took
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
 def test_a_worker_that_dies_at_a_crash_point_doubles_and_loses_nothing(service: Service, point: str) -> None:
     assert max(crash_at(service, point, 1)) <= RETRY_SECONDS

@@ -102,7 +102,7 @@ def others(service: Service, stop: threading.Event) -> list[float]:
     return took
 
 
-@pytest.mark.parametrize("count", [64, pytest.param(256, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [64, 256])
 def test_of_many_posts_with_one_key_one_works_and_the_others_do_not_wait(count: int) -> None:
     history = History()
     bearer = token("alice")
@@ -133,6 +133,7 @@ def test_of_many_posts_with_one_key_one_works_and_the_others_do_not_wait(count: 
         assert check(history, beside) == []
 
 
+@pytest.mark.slow
 def test_other_traffic_keeps_its_pace_meanwhile() -> None:
     bearer = token("alice")
     with serving(workers=2) as service:
