@@ -134,14 +134,15 @@ def assert_tasks_hold(tenant: str = "default") -> None:
         attempts[attempt.task_id].append(attempt)
     assert rows.keys() == {pk for pk, trail_of in told.items() if trail_of[-1]["event_type"] != "task.deleted"}
     for pk, trail_of in told.items():
-        _assert_chain(trail_of)
+        assert_chain(trail_of)
         _assert_path(trail_of)
         if pk in rows:
             _assert_row(rows[pk], trail_of)
             _assert_attempts(rows[pk], trail_of, attempts[pk])
 
 
-def _assert_chain(trail_of: Sequence[Event]) -> None:
+def assert_chain(trail_of: Sequence[Event]) -> None:
+    """Each event names the hash of the one before, and its own is that of its text."""
     before = GENESIS
     for seq, event in enumerate(trail_of, start=1):
         assert event["seq"] == seq
