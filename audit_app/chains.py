@@ -3,11 +3,11 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from audit_app.findings import Finding
+from audit_app.since import Since
 from audit_app.snapshot import Raw
 from audit_app.trail import DOMAIN, GENESIS
 from orchestrator.canonical import dumps
@@ -165,10 +165,11 @@ def check_rows(connection: Raw, noun: str, table: str, only: UUID | None) -> Ite
         yield Finding("gone", noun, pk)
 
 
-def condition(*, only: tuple[str, UUID] | None, since: datetime | None) -> tuple[str, list[Any]]:
+def condition(*, only: tuple[str, UUID] | None, since: Since | None) -> tuple[str, list[Any]]:
     """Which events are read, as SQL and its values."""
     of_subject, values = ("TRUE", []) if only is None else ("subject_type = %s AND subject_id = %s", list(only))
-    return (of_subject, values) if since is None else (f"{of_subject} AND timestamp >= %s", [*values, since])
+    later, more = ("TRUE", ()) if since is None else since.events()
+    return f"{of_subject} AND {later}", [*values, *more]
 
 
 def rows_of(subjects: Mapping[str, str], only: tuple[str, UUID] | None) -> Mapping[str, str]:

@@ -1,8 +1,9 @@
 """Verifying seals: each signed, each naming the one before, each over exactly the events below it."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -10,21 +11,23 @@ from audit_app import merkle, seal_keys
 from audit_app.anchor import Anchored
 from audit_app.findings import Finding, Report
 from audit_app.seal_keys import PublicKeys
+from audit_app.since import Since
 from audit_app.snapshot import Raw
-from audit_app.statement import FIRST_ERA, GENESIS, hash_of, signed
-from audit_app.trail import instant
+from audit_app.statement import FIRST_ERA, GENESIS, Place, hash_of, signed
 
 _HASH_BYTES = 32
 
 _SEALS = """
 SELECT number, last_era, last_xid::text, last_id, size, root, prev_hash, body, hash, key_id, signature, endorsement,
-  to_char(sealed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') FROM audit_seals ORDER BY number
+  to_char(sealed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), sealed_at FROM audit_seals ORDER BY number
 """
 _BETWEEN = """
 SELECT count(*), coalesce(string_agg(hash, '' ORDER BY era, xid, id), '') FROM audit_events
   WHERE (era, xid, id) > (%s, %s::text::xid8, %s) AND (era, xid, id) <= (%s, %s::text::xid8, %s)
 """
 _WAITING = "SELECT count(*) FROM audit_events WHERE (era, xid, id) > (%s, %s::text::xid8, %s)"
+_HASHES = "SELECT number, hash FROM audit_seals WHERE number = ANY(%s::int[])"
+_AT_A_TIME = 1_000
 _START = (FIRST_ERA, "0", UUID(int=0))
 
 
@@ -44,11 +47,16 @@ class Seal(NamedTuple):
     signature: bytes
     endorsement: bytes | None
     sealed_at: str
+    made_at: datetime
 
     @property
     def place(self) -> tuple[int, str, UUID]:
-        """Where its last event stands."""
+        """Where its last event stands, as SQL takes it."""
         return self.last_era, self.last_xid, self.last_id
+
+    def begins(self, since: Since) -> bool:
+        """Whether it is the first of those that are looked at."""
+        return since.begins_with(self.made_at, Place(self.last_era, int(self.last_xid), self.last_id))
 
 
 def check_seals(
@@ -56,15 +64,17 @@ def check_seals(
     keys: PublicKeys,
     report: Report,
     *,
-    since: datetime | None,
+    since: Since | None,
     progress: Callable[[int], object],
 ) -> Iterator[Finding]:
     """Each seal, and the events below it where it was made since; counts them, and what waits for a seal."""
     before: Seal | None = None
-    for seal in [Seal(*row) for row in connection.execute(_SEALS).fetchall()]:
+    looked_at = since is None
+    for seal in _seals(connection):
         report.seals += 1
+        looked_at = looked_at or (since is not None and seal.begins(since))
         found = _of_itself(seal, before, keys, report)
-        if found is None and (since is None or seal.sealed_at >= instant(since)):
+        if found is None and looked_at:
             found = _of_its_events(connection, seal, before, progress)
         if found is not None:
             yield Finding(found, seal=seal.number)
@@ -73,12 +83,21 @@ def check_seals(
     report.waiting = row[0] if row else 0
 
 
-def check_anchor(connection: Raw, anchored: Iterable[Anchored]) -> Iterator[Finding]:
+def check_anchor(connection: Raw, anchored: Iterator[Anchored]) -> Iterator[Finding]:
     """Every seal that the anchor has must be in the database, and the same."""
-    stored = dict(connection.execute("SELECT number, hash FROM audit_seals").fetchall())
-    for one in anchored:
-        if stored.get(one.number) != one.hash:
-            yield Finding("anchor", seal=one.number)
+    while batch := list(islice(anchored, _AT_A_TIME)):
+        # A line of the anchor may say any number.
+        numbers = [one.number for one in batch if 0 < one.number < 2**31]
+        stored = dict(connection.execute(_HASHES, [numbers]).fetchall())
+        yield from (Finding("anchor", seal=one.number) for one in batch if stored.get(one.number) != one.hash)
+
+
+def _seals(connection: Raw) -> Iterator[Seal]:
+    """All of them, a few at a time, however many."""
+    with connection.cursor("seals") as cursor:
+        cursor.itersize = _AT_A_TIME
+        for row in cursor.execute(_SEALS):
+            yield Seal(*row)
 
 
 def _of_itself(seal: Seal, before: Seal | None, keys: PublicKeys, report: Report) -> str | None:
@@ -93,7 +112,8 @@ def _of_itself(seal: Seal, before: Seal | None, keys: PublicKeys, report: Report
     if former is not None and not seal_keys.is_by(former, seal.endorsement or b"", signed(text)):
         return "seal-key"
     if seal.key_id not in keys:
-        report.missing.append(f"the public key {seal.key_id} of seal {seal.number}")
+        if before is None or before.key_id != seal.key_id:
+            report.missing.append(f"the public key {seal.key_id} of seal {seal.number}")
         return None
     return None if seal_keys.is_by(keys[seal.key_id], seal.signature, signed(text)) else "seal-signature"
 

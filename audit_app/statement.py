@@ -19,7 +19,7 @@ FIRST_ERA = -(2**31)
 """Below any: what stands before the first seal is under it, whatever era somebody wrote beside it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Place:
     """Where an event stands in the order in which events are sealed."""
 

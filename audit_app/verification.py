@@ -2,11 +2,11 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from django.conf import settings
 from audit_app import anchor, chains, seal_keys
 from audit_app.findings import Finding, Report
 from audit_app.seal_check import check_anchor, check_seals
+from audit_app.since import Since, since
 from audit_app.snapshot import Raw, beside, snapshot
 from orchestrator import boundary
 
@@ -63,9 +64,11 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
 
     # Two connections: while one reads the events, which takes the longest, the other looks at all else.
     with snapshot() as (connection, name), ThreadPoolExecutor(1) as beside_us:
-        read = beside_us.submit(_read_events, name, asked, told)
+        later = since(asked.since, connection) if asked.since else None
+        read = beside_us.submit(_read_events, name, asked.subject, later, told)
         if asked.subject is None:
-            report.findings += _seals(connection, asked, report, told)
+            keys = seal_keys.published(asked.keys)
+            report.findings += _first(check_seals(connection, keys, report, since=later, progress=told))
         if asked.anchor is not None:
             report.findings += _anchored(connection, asked.anchor, report)
         for noun, table in chains.rows_of(subjects(), asked.subject).items():
@@ -82,7 +85,9 @@ def _place(one: Finding) -> tuple[bool, str, str, int]:
     return one.seal is not None, one.subject_type or "", str(one.subject_id), one.seq or one.seal or 0
 
 
-def _read_events(name: str, asked: Asked, progress: Callable[[int], object]) -> tuple[list[Finding], int]:
+def _read_events(
+    name: str, only: tuple[str, UUID] | None, later: Since | None, progress: Callable[[int], object]
+) -> tuple[list[Finding], int]:
     """The events, over a connection of their own. What was found, and how many there were."""
     read = 0
 
@@ -91,28 +96,29 @@ def _read_events(name: str, asked: Asked, progress: Callable[[int], object]) -> 
         read += steps
         progress(steps)
 
-    where, values = chains.condition(only=asked.subject, since=asked.since)
+    where, values = chains.condition(only=only, since=later)
     with beside(name) as connection:
-        found = chains.check_events(connection, where, values, whole=asked.since is None, progress=told)
-        first = list(islice(found, MOST))
-        # To the end, to have counted all.
-        deque(found, maxlen=0)
-        return first, read
+        found = chains.check_events(connection, where, values, whole=later is None, progress=told)
+        return _first(found), read
 
 
-def _seals(connection: Raw, asked: Asked, report: Report, progress: Callable[[int], object]) -> list[Finding]:
-    keys = seal_keys.published(asked.keys)
-    return list(check_seals(connection, keys, report, since=asked.since, progress=progress))
+def _first(found: Iterator[Finding]) -> list[Finding]:
+    """As many as are told; all are looked for, so that all that is there was counted."""
+    first = list(islice(found, MOST))
+    deque(found, maxlen=0)
+    return first
 
 
 def _anchored(connection: Raw, path: Path, report: Report) -> list[Finding]:
     """The seals against the anchor. One that says nothing of them is as if it were not there."""
     try:
-        lines = list(anchor.read(path))
+        lines = anchor.read(path)
+        first = next(lines, None)
+        found = _first(check_anchor(connection, chain([first], lines))) if first else []
     except OSError as error:
         report.missing.append(f"the anchor {path}: {error.strerror}")
         return []
     sealed = connection.execute("SELECT EXISTS (SELECT FROM audit_seals)").fetchone()
-    if not lines and sealed == (True,):
+    if not first and sealed == (True,):
         report.missing.append(f"the anchor {path}: it has no seal")
-    return list(check_anchor(connection, lines))
+    return found

@@ -2,14 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from audit_app.models import AuditSeal
+from audit_app.trail import instant
 from sessions_app.models import Recorded
 from tests import work
 from tests.database import superuser_connection
@@ -84,14 +86,31 @@ def said(event: work.Event, **otherwise: Any) -> str:
 
 def tell_otherwise(beside: Super, row: Recorded, seq: int, reason: str) -> None:
     """Another reason in one event of a row, and every text, hash and head after it made right for that."""
+    _retell(beside, row, lambda event: {"reason": reason} if event["seq"] == seq else {})
+
+
+def set_clock(beside: Super, row: Recorded, times: Mapping[int, datetime]) -> None:
+    """As if the events of a row had these times, by their `seq`; every text, hash and head is right for that."""
+    _retell(beside, row, lambda event: {"timestamp": times[event["seq"]]})
+
+
+def _retell(beside: Super, row: Recorded, otherwise: Callable[[work.Event], dict[str, Any]]) -> None:
     before = work.GENESIS
     for event in work.chain(row):
-        told = {"reason": reason} if event["seq"] == seq else {}
-        body = said(event, **told)
+        told = otherwise(event)
+        body = said(event, **{_SAID_AS.get(name, name): _written(value) for name, value in told.items()})
         digest = work.hash_of(before, body)
         rewrite(beside, event, body=body, hash=digest, prev_hash=before, **told)
         before = digest
     point(beside, row, audit_head=before)
+
+
+_SAID_AS = {"timestamp": "at"}
+"""Columns that have another name in the text."""
+
+
+def _written(value: Any) -> Any:
+    return instant(value) if isinstance(value, datetime) else value
 
 
 def seal_hash(body: str) -> bytes:

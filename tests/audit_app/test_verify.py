@@ -9,7 +9,9 @@ import pytest
 from django.core.management import CommandError
 from django.db import connection
 
-from audit_app.models import AuditEvent
+from audit_app import seal_keys
+from audit_app.models import AuditEvent, AuditSeal
+from audit_app.trail import instant
 from audit_app.verification import MOST
 from orchestrator import boundary
 from orchestrator.actors import Origin, Via
@@ -17,7 +19,7 @@ from sessions_app.transitions import session as transitions
 from tests import work
 from tests.api import Api
 from tests.audit_app.seals import Place, findings, report_of, run, seal
-from tests.audit_app.tampering import point, rewrite, unguarded
+from tests.audit_app.tampering import Super, forge, point, rewrite, seal_hash, set_clock, unguarded
 from tests.database import superuser_connection
 from tests.orchestrator.test_health import database_away
 from tests.sessions_app import task_states
@@ -151,6 +153,47 @@ def test_looks_at_what_came_since(place: Place) -> None:
         assert findings(place, "--since", since) == [("columns", str(old.pk), 3)]
         one = findings(place, "--since", since, "--subject", f"session:{old.pk}", anchor=False)
         assert one == [("columns", str(old.pk), 3)]
+
+
+def test_since_a_moment_is_from_its_first_event_on_whatever_the_clock_said_afterwards(place: Place) -> None:
+    """The clock was set back: what came after has times from before, in a chain that goes on and in one that is new."""
+    noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    times = {1: noon, 2: noon + timedelta(minutes=2), 3: noon - timedelta(hours=1), 4: noon + timedelta(minutes=3)}
+    with unguarded() as beside:
+        going_on = work.move_session(work.amend_session(work.open_session(), metadata={"a": 1}), "active", "completed")
+        set_clock(beside, going_on, times)
+        new = work.move_session(work.open_session(), "active")
+        set_clock(beside, new, {1: noon - timedelta(hours=1), 2: noon - timedelta(minutes=59)})
+        seal()
+        since = ["--since", instant(noon + timedelta(minutes=1))]
+        report = report_of("--keys", str(place.keys), *since)
+        assert (report["result"], report["events"]) == ("clean", 5)
+        rewrite(beside, work.chain(new)[1], reason="another")
+        assert findings(place, *since, anchor=False) == [("columns", str(new.pk), 2)]
+        rewrite(beside, work.chain(going_on)[2], reason="another")
+        assert findings(place, *since, anchor=False)[0] == ("columns", str(going_on.pk), 3)
+
+
+def test_since_a_moment_the_seals_are_checked_from_the_first_of_its_time_on(place: Place) -> None:
+    """Whatever time a later one says it was made at."""
+    for _ in range(3):
+        work.open_session()
+        seal()
+    since = instant(AuditSeal.objects.get(pk=2).sealed_at)
+    with unguarded() as beside:
+        set_back_seal(beside, place, 3)
+        assert findings(place, "--since", since, anchor=False) == []
+        beside.execute("DELETE FROM audit_events WHERE id = %s", [AuditSeal.objects.get(pk=3).last_id])
+        assert ("seal-events", "seal", 3) in findings(place, "--since", since, anchor=False)
+
+
+def set_back_seal(beside: Super, place: Place, number: int) -> None:
+    """The same seal, signed by its key with a time of a year ago, as if the clock had been set back."""
+    one = AuditSeal.objects.get(pk=number)
+    earlier = one.sealed_at - timedelta(days=365)
+    body = one.body.replace(instant(one.sealed_at), instant(earlier))
+    signature = seal_keys.signing_key().sign(b"seal/v1\0" + body.encode())
+    forge(beside, one, sealed_at=earlier, body=body, hash=seal_hash(body), signature=signature)
 
 
 def test_since_refuses_what_is_no_moment() -> None:
