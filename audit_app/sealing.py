@@ -6,6 +6,7 @@ earlier eras, from before a dump was restored into a new cluster, have no runnin
 """
 
 import logging
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,13 +14,14 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
 from django.db import connection
+from prometheus_client.core import Metric
 
 from audit_app import anchor, eras, merkle, seal_keys
 from audit_app.models import AuditSeal
 from audit_app.statement import FIRST_ERA, GENESIS, Place, Statement, hash_of, signed
 from orchestrator import boundary
 from orchestrator.clock import database_now
-from orchestrator.metrics import SEAL_LAG_SECONDS
+from orchestrator.measuring import gauge
 
 MOST = 10_000
 """How many events one seal is over."""
@@ -75,7 +77,6 @@ def seal_all() -> int:
         seal_keys.publish(key.public_key())
         log.info("sealed", extra={"seal": made.number, "events": made.size, "hash": bytes(made.hash).hex()})
     _bring_anchor_up_to_date()
-    SEAL_LAG_SECONDS.set(lag_seconds())
     return count
 
 
@@ -85,15 +86,21 @@ def seal_due() -> int:
     However often it is asked: a seal for every few events would make verification slow. Raises what `seal_all()` does.
     """
     lag, waiting = boundary.read(lambda: (_lag(), _waiting()))
-    SEAL_LAG_SECONDS.set(lag)
     return seal_all() if lag >= EVERY_SECONDS or waiting >= MOST else 0
 
 
 def health() -> dict[str, float]:
     """What `/health` tells of the seals."""
-    lag = lag_seconds()
-    SEAL_LAG_SECONDS.set(lag)
-    return {"seal_lag_seconds": round(lag, 1)}
+    return {"seal_lag_seconds": round(lag_seconds(), 1)}
+
+
+def measured() -> Iterator[Metric]:
+    """What `/metrics` tells of the seals. Raises what the database raises."""
+    lag = gauge("audit_seal_lag_seconds", "How long the oldest event that waits for a seal has waited.")
+    lag.add_metric([], _lag())
+    waiting = gauge("audit_unsealed_events", f"How many events wait for a seal, as far as {MOST}.")
+    waiting.add_metric([], _waiting())
+    yield from (lag, waiting)
 
 
 def lag_seconds() -> float:

@@ -8,12 +8,13 @@ from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
 from orchestrator.actors import Actor
 from orchestrator.canonical import dumps
+from orchestrator.metrics import EVENTS
 
 GENESIS = bytes(32)
 """What the first event of a chain names as the hash before it."""
@@ -70,6 +71,10 @@ class Action(StrEnum):
     PERSON_CUT_OFF = "person.cut_off", "An operator cut somebody off: nothing that they send is taken any more."
     PERSON_RESTORED = "person.restored", "An operator let them in again."
     PERSON_BROKE_GLASS = "person.broke_glass", "Somebody came into the admin by a password, past the provider."
+
+
+for _word in Action:
+    EVENTS.labels(str(_word))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +194,7 @@ def record(made: Link) -> None:
     """Append one event. Inside a write boundary only: it commits or rolls back with what it tells of."""
     with connection.cursor() as cursor:
         cursor.execute(_INSERT, _row(made))
+    _count_once_committed([made])
 
 
 def record_many(batch: Sequence[Link]) -> None:
@@ -197,6 +203,16 @@ def record_many(batch: Sequence[Link]) -> None:
     with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(_COPY) as copy:
         for made in batch:
             copy.write_row(_row(made))
+    _count_once_committed(batch)
+
+
+def _count_once_committed(batch: Sequence[Link]) -> None:
+    def count() -> None:
+        for made in batch:
+            EVENTS.labels(str(made.event.action)).inc()
+
+    # Robust: what is committed is answered, whether or not it could be counted.
+    transaction.on_commit(count, robust=True)
 
 
 def _row(made: Link) -> tuple[Any, ...]:

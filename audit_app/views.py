@@ -17,9 +17,9 @@ from audit_app.serializers import IngestBody, event_out, events_out
 from orchestrator import pagination
 from orchestrator.actors import Actor
 from orchestrator.filters import conditions
-from orchestrator.middleware import TRACE_ID
 from orchestrator.pagination import PARAMETERS, Order
 from orchestrator.problems import InvalidRequest
+from orchestrator.traces import TRACE_ID
 from orchestrator.views import ApiViewSet, given, read_body, read_id
 
 ORDER = "order"

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from orchestrator import metric_files
+
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8088')}"
 wsgi_app = "orchestrator.wsgi:application"
 worker_class = "gthread"
@@ -33,6 +35,34 @@ forwarder_headers = ""
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
+
+
+def on_starting(server: Any) -> None:
+    """The workers to come count together, from zero."""
+    # A master that takes over from another (USR2) leaves alone what the workers of that one count in.
+    takes_over = "GUNICORN_PID" in os.environ and metric_files.FOLDER in os.environ
+    server.own_metrics = None if takes_over else metric_files.prepare()
+
+
+def on_exit(server: Any) -> None:
+    """What was made for this run goes with it."""
+    if server.own_metrics is not None:
+        metric_files.remove(server.own_metrics)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """In the master: the slot that the worker counts in."""
+    worker.slot = metric_files.free_slot({other.slot for other in server.WORKERS.values()})
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """In the worker, before it loads the application."""
+    metric_files.count_as(server.pid, worker.slot)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """In the master, once the worker is gone."""
+    metric_files.forget(server.pid, worker.slot)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -1,6 +1,7 @@
 """Where a request really came from, when it came through proxies of ours."""
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -18,10 +19,21 @@ def client_address(request: HttpRequest) -> str | None:
     return str(_address(peer)) if _is_address(peer) else None
 
 
+def came_by_a_stranger(request: HttpRequest) -> bool:
+    """Whether a proxy that is none of ours, or somebody who poses as one, handed it on."""
+    handed_on = any(name in request.headers for name in ("X-Forwarded-For", "X-Real-Ip", "Forwarded", "Via"))
+    return handed_on and not _is_ours(request.META.get("REMOTE_ADDR") or "")
+
+
+def is_within(address: str | None, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether an address as `client_address()` tells it is in one of these."""
+    return address is not None and any(_address(address) in network for network in networks)
+
+
 def _is_ours(peer: str) -> bool:
     if not peer:
         return True
-    return _is_address(peer) and any(_address(peer) in network for network in settings.TRUSTED_PROXIES)
+    return _is_address(peer) and is_within(peer, settings.TRUSTED_PROXIES)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address:

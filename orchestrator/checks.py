@@ -43,6 +43,9 @@ def findings() -> Iterator[CheckMessage]:
     if len(settings.SECRET_KEY) < _SHORTEST_SECRET or len(set(settings.SECRET_KEY)) < 8:
         hint = "Set SECRET_KEY or SECRET_KEY_FILE to at least 32 random characters."
         yield Error("SECRET_KEY is missing, short or a default.", hint=hint, id="orchestrator.E004")
+    if settings.METRICS_TOKEN and len(settings.METRICS_TOKEN) < _SHORTEST_SECRET:
+        hint = "Set METRICS_TOKEN or METRICS_TOKEN_FILE to at least 32 random characters."
+        yield Error("METRICS_TOKEN is short.", hint=hint, id="orchestrator.E008")
     if not settings.ALLOWED_HOSTS or any("*" in host for host in settings.ALLOWED_HOSTS):
         hint = "Set ALLOWED_HOSTS to the names the service is called by."
         yield Error("ALLOWED_HOSTS takes any host.", hint=hint, id="orchestrator.E005")

@@ -138,10 +138,10 @@ def database(name: str, fallback: Path | None = None) -> dict[str, object]:
     return {"ENGINE": "django.db.backends.postgresql", **entry, "OPTIONS": options}
 
 
-def optional_secret(name: str) -> str:
-    """A secret, or "" where it is not set."""
+def optional_secret(name: str, fallback: Path | None = None) -> str:
+    """A secret, from the fallback file if it is there, or "" where it is not set."""
     given = os.environ.get(name, "").strip() or os.environ.get(f"{name}_FILE", "").strip()
-    return secret(name) if given else ""
+    return secret(name, fallback) if given or (fallback is not None and fallback.is_file()) else ""
 
 
 def redis_url(name: str) -> str:

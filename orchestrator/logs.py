@@ -7,11 +7,9 @@ from structlog.typing import EventDict, WrappedLogger
 
 
 def _named_request(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Django passes the whole request along: only its id goes into the log, never its query, headers or body."""
+    """Whoever logs passes the whole request along: only its names go into the log, never its query, headers or body."""
     request = event.pop("request", None)
-    if request is not None:
-        event.setdefault("request_id", getattr(request, "request_id", None))
-    return event
+    return {**getattr(request, "log_names", {}), **event}
 
 
 def _without_rows(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

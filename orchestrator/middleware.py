@@ -3,7 +3,6 @@
 import logging
 import re
 import secrets
-import time
 from collections.abc import Callable
 
 from django.conf import settings
@@ -19,26 +18,27 @@ from orchestrator.claims import InvalidToken
 from orchestrator.people.cut_off import cut_off
 from orchestrator.problem_responses import response
 from orchestrator.problems import BadRequest, BodyTooLarge, Problem, Unauthenticated, UnsupportedMediaType
+from orchestrator.pseudonyms import pseudonym
+from orchestrator.traces import Trace, trace_of
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-TRACE_ID = re.compile(r"[\x21-\x7e]{1,128}")
-# Version 00 has four parts; a later one may have more (W3C Trace Context, section 3.2.2).
-_PARENT = r"-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-_TRACEPARENT = re.compile(rf"00{_PARENT}|(?!00|ff)[0-9a-f]{{2}}{_PARENT}(-.*)?")
 _JSON = ("application/json",)
 _MERGE_PATCH = ("application/json", "application/merge-patch+json")
 
-access = logging.getLogger("orchestrator.access")
 log = logging.getLogger("orchestrator.auth")
 
 
 class Call(HttpRequest):
-    """A request as the middleware leaves it, for the type checker: what each of them adds."""
+    """A request as the middleware leaves it, for the type checker: what each of them adds.
+
+    `log_names` is what every line of the log that is about it says of it.
+    """
 
     request_id: str
-    trace_id: str
+    trace: Trace
+    log_names: dict[str, str]
     caller: Actor | None
     json: object
     key_hash: str | None
@@ -52,40 +52,22 @@ class Middleware:
 
 
 class RequestId(Middleware):
-    """Names the request and its trace, and logs the answer, once, without query or headers."""
+    """Names the request and its trace, and tells both in the answer."""
 
     def __call__(self, request: Call) -> HttpResponse:
         """Take `X-Request-Id` where it is well formed, else mint one; the same for the trace."""
-        started = time.monotonic()
         given = request.headers.get("X-Request-Id", "")
         request.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-        request.trace_id = trace_id(request)
+        request.trace = trace_of(request)
+        request.log_names = {"request_id": request.request_id, "trace_id": request.trace.id}
         answer = self.get_response(request)
-        answer["X-Request-Id"] = request.request_id
+        answer["X-Request-Id"], answer["X-Trace-Id"] = request.request_id, request.trace.id
+        if span := request.trace.response:
+            answer["traceresponse"] = span
         # RFC 9110, section 8.6: a 204 has no length, and that of a 304 would be the 200's.
         if not answer.streaming and answer.status_code not in (204, 304):
             answer["Content-Length"] = str(len(answer.content))
-        access.info(
-            "request",
-            extra={
-                "request_id": request.request_id,
-                "trace_id": request.trace_id,
-                "method": request.method,
-                "path": request.path,
-                "status": answer.status_code,
-                "milliseconds": round((time.monotonic() - started) * 1000, 1),
-            },
-        )
         return answer
-
-
-def trace_id(request: HttpRequest) -> str:
-    """`X-Trace-Id`, or the trace of a `traceparent` (W3C Trace Context, section 3.2), or a new one."""
-    if TRACE_ID.fullmatch(given := request.headers.get("X-Trace-Id", "")):
-        return given
-    if parent := _TRACEPARENT.fullmatch(request.headers.get("traceparent", "")):
-        return parent[1] or parent[2]
-    return secrets.token_hex(16)
 
 
 class SafeHeaders(Middleware):
@@ -148,17 +130,18 @@ class Bearer(Middleware):
         try:
             request.caller = self._caller(request, address)
         except InvalidToken as error:
-            log.info("token refused", extra={"request_id": request.request_id, "why": str(error)})
+            log.info("token refused", extra={"request": request, "why": str(error)})
             return self._refused(request, address)
         except Problem as problem:
             return response(problem, request)
+        request.log_names["subject"] = pseudonym(request.caller.identity)
         return self.get_response(request)
 
     def _caller(self, request: Call, address: str | None) -> Actor:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise InvalidToken("no bearer token")
-        caller = verify(token.strip(), Origin(Via.API, request.request_id, request.trace_id, address))
+        caller = verify(token.strip(), Origin(Via.API, request.request_id, request.trace.id, address))
         if any(cut_off.includes(somebody) for somebody in (caller.identity, caller.on_behalf_of) if somebody):
             raise InvalidToken("cut off")
         return caller

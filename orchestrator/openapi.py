@@ -118,7 +118,7 @@ def complete(result: Schema, **_: Any) -> Schema:
 
 
 def _complete(operation: Schema, *, keyed: bool) -> None:
-    common, taken, headers = list(ALWAYS), list(openapi_headers.TAKEN), ["X-Request-Id"]
+    common, taken, headers = list(ALWAYS), list(openapi_headers.TAKEN), [*openapi_headers.ALWAYS]
     if operation["security"]:
         common += WITH_A_CALLER
         headers += ["RateLimit", "RateLimit-Policy"]

@@ -88,6 +88,17 @@ TOLD: dict[str, Schema] = {
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{8,64}$"},
     },
+    "X-Trace-Id": {
+        "description": "The trace: as it was sent, or minted.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
+    },
+    "traceresponse": {
+        "description": "This service's span in the trace, as `traceparent` writes one. Only where the trace's id is of"
+        " the form that W3C Trace Context gives it.",
+        "required": False,
+        "schema": {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$"},
+    },
     "WWW-Authenticate": {
         "description": "How to say who is calling.",
         "required": True,
@@ -115,6 +126,9 @@ TOLD: dict[str, Schema] = {
     },
 }
 """The headers that answers tell by, as components."""
+
+ALWAYS = ("X-Request-Id", "X-Trace-Id", "traceresponse")
+"""Those that every answer may have."""
 
 
 def told(*names: str, always: bool = True) -> dict[str, Schema]:

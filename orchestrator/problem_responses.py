@@ -46,10 +46,18 @@ def document(problem: Problem, request: HttpRequest) -> dict[str, Any]:
     }
 
 
+class Refusal(HttpResponse):
+    """The answer that a problem became, and which one that was."""
+
+    slug: str
+
+
 def response(problem: Problem, request: HttpRequest) -> HttpResponse:
     """The answer a middleware returns. It never raises one: Django would answer HTML before we saw it."""
     body = json.dumps(document(problem, request), ensure_ascii=False, separators=(",", ":"))
-    return HttpResponse(body.encode(), status=problem.status, content_type=CONTENT_TYPE, headers=problem.headers)
+    refusal = Refusal(body.encode(), status=problem.status, content_type=CONTENT_TYPE, headers=problem.headers)
+    refusal.slug = problem.slug
+    return refusal
 
 
 def from_view(error: Exception, context: Mapping[str, Any]) -> Response | HttpResponse | None:

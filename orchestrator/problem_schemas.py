@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from django.http import HttpRequest
 
 from orchestrator.catalogue import catalogue
-from orchestrator.openapi_headers import Schema, told
+from orchestrator.openapi_headers import ALWAYS, Schema, told
 from orchestrator.problem_responses import CONTENT_TYPE, document
 from orchestrator.problems import (
     BodyTooLarge,
@@ -150,7 +150,7 @@ def _response(alike: list[type[Problem]]) -> Schema:
     return {
         "description": "\n".join(f"- [`{kind.slug}`](/problems/{kind.slug}): {kind.title}." for kind in alike),
         "headers": {
-            **told("X-Request-Id", *sorted(shared)),
+            **told(*ALWAYS, *sorted(shared)),
             **told(*sorted(set.union(*headers) - shared), always=False),
         },
         "content": {CONTENT_TYPE: content},

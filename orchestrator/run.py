@@ -27,6 +27,7 @@ def main() -> None:
         _insist_on_port(port)
         with alone_in(var):
             make_secret(var / "secret_key", secrets.token_urlsafe(50))
+            make_secret(var / "metrics_token", secrets.token_urlsafe(50))
             with database(var) as service:
                 os.environ["DATABASE_URL"] = service
                 with Sweeper.beside() as sweeper:

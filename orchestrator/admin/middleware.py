@@ -5,7 +5,7 @@ On every other path these hand the request on untouched: no cookie is read there
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
@@ -17,9 +17,12 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.template.loader import render_to_string
 from django.utils.deprecation import MiddlewareMixin
 
-from orchestrator.middleware import Middleware
+from orchestrator.actors import Identity
+from orchestrator.middleware import Call, Middleware
+from orchestrator.people.models import Person
 from orchestrator.problem_responses import CONTENT_TYPE, as_problem, response
 from orchestrator.problems import Forbidden
+from orchestrator.pseudonyms import pseudonym
 
 POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -89,6 +92,13 @@ class Csrf(BelowAdmin, CsrfViewMiddleware):
 
 class Authentication(BelowAdmin, AuthenticationMiddleware):
     """`request.user`."""
+
+    def process_response(self, request: HttpRequest, answer: HttpResponse) -> HttpResponse:
+        """The log names whoever was looked up; nobody is looked up for it."""
+        somebody = getattr(request, "_cached_user", None)
+        if isinstance(somebody, Person):
+            cast(Call, request).log_names["subject"] = pseudonym(Identity(somebody.issuer, somebody.subject))
+        return answer
 
 
 class Messages(BelowAdmin, MessageMiddleware):

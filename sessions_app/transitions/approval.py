@@ -31,6 +31,7 @@ from sessions_app.models.task import TaskStatus
 from sessions_app.transitions import answering
 from sessions_app.transitions.change import changed, create, insist_on_version, lock
 from sessions_app.transitions.refusing import remembered
+from sessions_app.transitions.settling import count_settled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,7 @@ def approve(
             agreed.approve()
             agreed.decision_at, agreed.notes = agreed.now, comments
     if settles:
+        count_settled([fresh])
         answering.granted(task, fresh, actor=actor)
     return fresh
 
@@ -112,6 +114,7 @@ def reject(approval: Approval, *, comments: str = "", actor: Actor, if_match: fr
     with changed(fresh, Action.APPROVAL_REJECTED, actor=actor, reason=comments) as refused:
         refused.reject()
         refused.decision_at, refused.notes = refused.now, comments
+    count_settled([fresh])
     answering.refused(task, fresh, actor=actor)
     return fresh
 
@@ -125,6 +128,7 @@ def cancel(approval: Approval, *, reason: str = "", actor: Actor, if_match: froz
     _insist_on_time(fresh, "cancel", "cancelled", actor)
     with changed(fresh, Action.APPROVAL_CANCELLED, actor=actor, reason=reason) as cancelled:
         cancelled.cancel()
+    count_settled([fresh])
     answering.withdrawn(task, fresh, actor=actor)
     return fresh
 

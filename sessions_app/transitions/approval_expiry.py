@@ -12,6 +12,7 @@ from sessions_app.transitions.answering import EXPIRED
 from sessions_app.transitions.batch import change_many
 from sessions_app.transitions.change import insist_on_boundary
 from sessions_app.transitions.ending import close_approvals
+from sessions_app.transitions.settling import count_settled
 
 OVERDUE = Q(status=ApprovalStatus.PENDING, expires_at__lte=Now())
 
@@ -32,6 +33,7 @@ def expire_many(rows: QuerySet[Approval], *, actor: Actor) -> int:
     with change_many(due, Action.APPROVAL_EXPIRED, actor=actor, reason=_REASON) as expired:
         for approval in expired:
             approval.expire()
+    count_settled(expired)
     _fail_blocked(list(expired), actor=actor)
     return len(expired)
 

@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
 from orchestrator.actors import Actor
 from orchestrator.canonical import dumps
+from orchestrator.metrics import TASK_ATTEMPTS_ENDED
 from sessions_app.models import Attempt, Task
 from sessions_app.models.attempt import AttemptOutcome
 
@@ -31,6 +32,9 @@ _END_MANY = (
     " FROM unnest(%s::uuid[], %s::int[]) AS lost(task_id, epoch)"
     " WHERE (a.task_id, a.epoch) = (lost.task_id, lost.epoch)"
 )
+
+for _outcome in AttemptOutcome:
+    TASK_ATTEMPTS_ENDED.labels(str(_outcome))
 
 
 def hash_of(token: str) -> bytes:
@@ -65,6 +69,7 @@ def end(
     with connection.cursor() as cursor:
         values: list[Any] = [at, str(outcome), told, ended_by, *held]
         cursor.execute(_END, values)
+    _count_once_committed(outcome, 1)
 
 
 def end_many(held: Collection[Ownership], outcome: AttemptOutcome) -> None:
@@ -73,6 +78,11 @@ def end_many(held: Collection[Ownership], outcome: AttemptOutcome) -> None:
         ids, epochs = zip(*held, strict=True)
         with connection.cursor() as cursor:
             cursor.execute(_END_MANY, [str(outcome), list(ids), list(epochs)])
+        _count_once_committed(outcome, len(held))
+
+
+def _count_once_committed(outcome: AttemptOutcome, count: int) -> None:
+    transaction.on_commit(lambda: TASK_ATTEMPTS_ENDED.labels(str(outcome)).inc(count), robust=True)
 
 
 def ended_by_this(task: Task, token: str, call: bytes, *, actor: Actor) -> bool:

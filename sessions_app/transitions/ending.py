@@ -7,6 +7,7 @@ from orchestrator.actors import Actor
 from sessions_app.models import Approval, Task
 from sessions_app.models.approval import ApprovalStatus
 from sessions_app.transitions.batch import change_many
+from sessions_app.transitions.settling import count_settled
 
 _REASON = "Its task is over."
 
@@ -30,3 +31,4 @@ def close_approvals(ended: Sequence[Task], *, actor: Actor) -> None:
     ) as batch:
         for approval in batch:
             approval.cancel()
+    count_settled(batch)

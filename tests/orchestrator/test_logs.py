@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,9 @@ from django.test import override_settings
 from django.urls import path
 
 from orchestrator import urls
+from orchestrator.actors import Identity
 from orchestrator.logs import JsonFormatter
+from orchestrator.pseudonyms import pseudonym
 from tests.api import Api, token
 
 # No database: what is asked for here needs none.
@@ -76,6 +79,7 @@ def test_each_answer_is_one_line_that_names_the_request(written: Written) -> Non
     Api(None).get("/status", X_Request_Id="a-request", X_Trace_Id="a-trace")
     (line,) = written.lines()
     assert isinstance(line.pop("milliseconds"), float)
+    assert re.fullmatch(r"[0-9a-f]{16}", line.pop("span_id"))
     assert line.pop("timestamp").endswith("Z")
     assert line == {
         "event": "request",
@@ -85,8 +89,38 @@ def test_each_answer_is_one_line_that_names_the_request(written: Written) -> Non
         "trace_id": "a-trace",
         "method": "GET",
         "path": "/status",
+        "route": "/status",
         "status": 200,
     }
+
+
+def test_each_line_names_the_caller_by_a_word_that_only_we_can_lead_back(written: Written, agent: Api) -> None:
+    agent.get("/sessions/1")
+    Api(token("bob")).get("/sessions/1")
+    Api(token("alice", agent_roles="legal")).get("/nowhere")
+    Api("no token").get("/sessions/1")
+    alice, bob = (pseudonym(Identity("local", subject)) for subject in ("alice", "bob"))
+    assert [line.get("subject") for line in written.lines("request")] == [alice, bob, alice, None]
+    assert alice != bob
+    assert "alice" not in written.text
+    pseudonym.cache_clear()
+    with override_settings(SECRET_KEY="another"):
+        assert pseudonym(Identity("local", "alice")) != alice
+    pseudonym.cache_clear()
+
+
+def test_a_line_about_a_refusal_says_which(written: Written, agent: Api) -> None:
+    agent.get("/sessions/1")
+    (line,) = written.lines("request")
+    assert (line["status"], line["problem"], line["route"]) == (400, "invalid-request", "/sessions/{id}")
+
+
+def test_a_line_names_the_span_of_the_caller_and_ours(written: Written) -> None:
+    parent = "00f067aa0ba902b7"
+    answer = Api(None).get("/status", traceparent=f"00-{'4b' * 16}-{parent}-01")
+    (line,) = written.lines("request")
+    assert (line["trace_id"], line["parent_id"]) == ("4b" * 16, parent)
+    assert answer.headers["traceresponse"] == f"00-{'4b' * 16}-{line['span_id']}-01"
 
 
 def test_neither_query_nor_credentials_nor_body_are_written(written: Written) -> None:
@@ -104,9 +138,10 @@ def test_neither_query_nor_credentials_nor_body_are_written(written: Written) ->
 
 
 def test_a_refused_token_is_told_with_its_reason_and_its_request(written: Written) -> None:
-    Api(None).get("/sessions/1", X_Request_Id="a-request")
+    answer = Api(None).get("/sessions/1", X_Request_Id="a-request")
     (line,) = written.lines("token refused")
     assert (line["logger"], line["request_id"], line["why"]) == ("orchestrator.auth", "a-request", "no bearer token")
+    assert line["trace_id"] == answer.headers["X-Trace-Id"]
 
 
 @override_settings(ROOT_URLCONF=__name__)

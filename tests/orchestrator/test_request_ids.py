@@ -84,6 +84,48 @@ def test_every_answer_names_its_request(path: str) -> None:
         assert answer.json()["request_id"] == "my-request"
 
 
+ANOTHER = "0af7651916cd43dd8448eb211c80319c"
+SPAN = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-(0[01])")
+
+
+@pytest.mark.parametrize("path", ["/status", "/problems", "/sessions/1", "/nowhere", "/admin/"])
+def test_every_answer_names_its_trace_and_our_span_in_it(path: str) -> None:
+    answers = [Api(None).get(path, traceparent=TRACEPARENT) for _ in range(2)]
+    assert [answer.headers["X-Trace-Id"] for answer in answers] == [PARENT, PARENT]
+    spans = [SPAN.fullmatch(answer.headers["traceresponse"]) for answer in answers]
+    assert [span and (span[1], span[3]) for span in spans] == [(PARENT, "01")] * 2
+    assert len({span and span[2] for span in spans} | {TRACEPARENT.split("-")[2]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("headers", "trace_id", "sampled"),
+    [
+        ({}, MINTED.pattern, "00"),
+        ({"X_Trace_Id": ANOTHER}, ANOTHER, "00"),
+        ({"X_Trace_Id": ANOTHER, "traceparent": TRACEPARENT}, ANOTHER, "00"),
+        ({"X_Trace_Id": PARENT, "traceparent": TRACEPARENT}, PARENT, "01"),
+        ({"traceparent": f"{TRACEPARENT[:-2]}00"}, PARENT, "00"),
+        # Only the lowest bit is known, and a bit that is not is not sent on (section 3.2.2.5).
+        ({"traceparent": f"{TRACEPARENT[:-2]}ff"}, PARENT, "01"),
+        ({"traceparent": f"{TRACEPARENT[:-2]}fe"}, PARENT, "00"),
+        ({"traceparent": f"cc-{PARENT}-00f067aa0ba902b7-01-more"}, PARENT, "01"),
+    ],
+)
+def test_a_trace_goes_on_as_the_caller_has_it(headers: dict[str, str], trace_id: str, sampled: str) -> None:
+    answer = Api(None).get("/status", **headers)
+    assert re.fullmatch(trace_id, answer.headers["X-Trace-Id"])
+    span = SPAN.fullmatch(answer.headers["traceresponse"])
+    assert span
+    assert (span[1], span[3]) == (answer.headers["X-Trace-Id"], sampled)
+
+
+@pytest.mark.parametrize("given", ["run-7:step/3", "4BF92F3577B34DA6A3CE929D0E0E4736", "0" * 32])
+def test_a_trace_of_another_form_is_told_and_has_no_span_of_w3cs(given: str) -> None:
+    answer = Api(None).get("/status", X_Trace_Id=given)
+    assert answer.headers["X-Trace-Id"] == given
+    assert "traceresponse" not in answer.headers
+
+
 @pytest.mark.django_db(transaction=True)
 def test_the_trail_keeps_the_request_id(agent: Api) -> None:
     taken = agent.post("/sessions", {"agent_role": "finance"}, X_Request_Id="my-request")

@@ -1,0 +1,63 @@
+"""Where the workers of one gunicorn count together: a file each and kind of metric, in a folder of their own.
+
+A worker's files are named by its slot, not by its process id. Whoever takes the slot after it goes on counting in them,
+so that there are never more files than there were workers at once, however often workers are renewed.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+
+from prometheus_client import multiprocess, values
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that names the folder, as prometheus_client has it. Child processes inherit it, and count along."""
+
+_MEMORY = Path("/dev/shm")  # noqa: S108  a file system in memory; what is made there has an unguessable name
+
+
+def prepare() -> Path | None:
+    """Before the first worker starts: empty the folder that is named, or make one in memory, which is returned."""
+    named = os.environ.get(FOLDER, "").strip()
+    if named:
+        _empty(Path(named))
+        return None
+    within = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    made = tempfile.mkdtemp(prefix="orchestrator-metrics-", dir=within)
+    os.environ[FOLDER] = made
+    return Path(made)
+
+
+def _empty(folder: Path) -> None:
+    """Counters begin at zero again, as Prometheus expects of a process that was started anew."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in folder.glob("*.db"):
+        left.unlink(missing_ok=True)
+
+
+def remove(made: Path) -> None:
+    """Remove a folder that `prepare()` made."""
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def free_slot(taken: Collection[int]) -> int:
+    """The first slot that no running worker has."""
+    return next(slot for slot in range(len(taken) + 1) if slot not in taken)
+
+
+def count_as(master: int, slot: int) -> None:
+    """In a new worker, before it loads the application: its metrics are kept under this master's slot."""
+    name = _name(master, slot)
+    values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]
+
+
+def forget(master: int, slot: int) -> None:
+    """In the master, once a worker is gone: what it did at that moment, it does no more. Its counters stay."""
+    multiprocess.mark_process_dead(_name(master, slot))  # type: ignore[no-untyped-call]
+
+
+def _name(master: int, slot: int) -> str:
+    """By master too: while one is exchanged for another there are two, with slots of their own."""
+    return f"{master}-{slot}"
