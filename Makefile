@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run demo test test-service test-faults test-keycloak lint format lock clean
+.PHONY: audit-dependencies help run demo test test-service test-faults test-keycloak lint format lock clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -32,13 +32,14 @@ test-keycloak: .venv/installed-dev ## Tokens, logins, rotated keys and an outage
 bench: .venv/installed-dev ## What the promises of speed come to, on a million sessions; some minutes (PARTS=keyed for one part)
 	@exec $(BIN)/python -m benchmarks.bench $(PARTS)
 
-lint: .venv/installed-dev ## ruff, mypy, the import arrows, missing migrations
+lint: .venv/installed-dev ## ruff, mypy, the import arrows, missing migrations, pages written from the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -W ignore -m tests.manage makemigrations --check --dry-run
 	$(BIN)/python -W ignore -m tests.manage draw_states --check
+	$(BIN)/python -W ignore -m tests.manage list_problems --check
 
 format: .venv/installed-dev ## Format the code
 	$(BIN)/ruff format .
@@ -47,6 +48,9 @@ format: .venv/installed-dev ## Format the code
 lock: .venv/installed-dev ## Lock requirements*.in with hashes
 	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header requirements.in -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header requirements-dev.in -o requirements-dev.txt
+
+audit-dependencies: .venv/installed-dev ## Ask the package index for known vulnerabilities of what is locked; fails where it does not tell
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.txt
 
 clean: ## Remove .venv and caches; var/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -123,8 +123,9 @@ def responses(kinds: Iterable[type[Problem]]) -> dict[str, Schema]:
     }
 
 
-def _sample(kind: type[Problem]) -> Problem:
-    return next((sample for sample in SAMPLES if type(sample) is kind), None) or kind()
+def sample(kind: type[Problem]) -> Problem:
+    """One of this kind."""
+    return next((one for one in SAMPLES if type(one) is kind), None) or kind()
 
 
 def _schema(kind: type[Problem]) -> Schema:
@@ -137,7 +138,7 @@ def _schema(kind: type[Problem]) -> Schema:
 def _example(kind: type[Problem]) -> Schema:
     request = HttpRequest()
     request.path = "/sessions"
-    return {**document(_sample(kind), request), "request_id": "5f0d7c1be9b34a7c9d3a4f6c2b1e8a07"}
+    return {**document(sample(kind), request), "request_id": "5f0d7c1be9b34a7c9d3a4f6c2b1e8a07"}
 
 
 def _response(alike: list[type[Problem]]) -> Schema:
@@ -145,7 +146,7 @@ def _response(alike: list[type[Problem]]) -> Schema:
         "schema": _either(alike),
         "examples": {kind.slug: {"$ref": f"#/components/examples/{kind.slug}"} for kind in alike},
     }
-    headers = [set(_sample(kind).headers) for kind in alike]
+    headers = [set(sample(kind).headers) for kind in alike]
     shared = set.intersection(*headers)
     return {
         "description": "\n".join(f"- [`{kind.slug}`](/problems/{kind.slug}): {kind.title}." for kind in alike),

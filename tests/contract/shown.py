@@ -86,5 +86,5 @@ def printed_by(scripts: list[str], base: str, **env: str) -> list[str]:
         encoding="utf-8",
         timeout=60,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     return done.stdout.split(f"{MARK}\n")

@@ -20,8 +20,10 @@ RUN_BY = {
     "docs/api/tasks.md": "tests/contract/test_docs_tasks.py",
     "docs/approvals.md": "tests/contract/test_docs_trail.py",
     "docs/audit.md": "tests/contract/test_docs_trail.py",
+    "docs/guides/first-approval.md": "tests/contract/test_guides.py",
     "docs/idempotency.md": "tests/contract/test_docs_idempotency.py",
     "docs/operations.md": "tests/contract/test_docs_sessions.py",
+    "docs/upgrading.md": "tests/contract/test_guides.py",
 }
 """Which tests run the snippets of a page."""
 
@@ -75,7 +77,8 @@ def test_the_snippets_of_every_page_are_run() -> None:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_each_block_of_code_says_what_it_is(path: str) -> None:
-    """`sh` is run; nothing else looks like a command to paste, but for the two that start everything."""
+    """`sh` is run; nothing else looks like a command to paste, but for what starts everything."""
+    assert re.findall(r"^ +```", page(path), re.MULTILINE) == []
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page(path), re.MULTILINE | re.DOTALL)
     assert {kind for kind, _ in blocks} <= {"sh", "http", "json", "text", "mermaid", ""}
     plain = [text for kind, text in blocks if not kind]

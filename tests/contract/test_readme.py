@@ -1,6 +1,5 @@
 """README.md: what it says is so."""
 
-import inspect
 import re
 import subprocess
 import sys
@@ -12,16 +11,15 @@ from threading import Thread
 
 import pytest
 
-from orchestrator.catalogue import catalogue
 from sessions_app.models import Approval, Attempt, Session, Task
 from sessions_app.models.recorded import moves
 from sessions_app.transitions import answering
 from tests.api import token
-from tests.contract.pages import page, section, table
-from tests.contract.shown import BLOCK, assert_answers_as_shown, snippets
+from tests.contract.pages import page
+from tests.contract.shown import assert_answers_as_shown, snippets
 from tests.gunicorn_server import HERE, environment, free_port, serving
 
-README, API = page("README.md"), page("docs/api/README.md")
+README = page("README.md")
 
 
 @pytest.mark.slow
@@ -36,30 +34,14 @@ def test_each_snippet_is_followed_by_what_it_answers() -> None:
     assert {kind for _, kind, _ in snippets(README)} == {"http", "text"}
 
 
-def test_the_tour_opens_reads_moves_and_is_refused() -> None:
+def test_the_tour_opens_moves_and_is_refused() -> None:
     shown = [text.split("\n")[0] for _, kind, text in snippets(README) if kind == "http"]
-    assert [line.split()[1] for line in shown] == ["201", "304", "200", "412", "409", "404"]
-
-
-def test_the_states_are_those_of_the_model() -> None:
-    states = section(README, "The states of a session")
-    told = {row[0].strip("`"): tuple(re.findall(r"`(\w+)`", row[1])) for row in table(states)}
-    assert told == moves(Session)
-
-
-def test_the_picture_of_the_states_is_that_of_the_model() -> None:
-    [(_, picture)] = BLOCK.findall(section(README, "The states of a session"))
-    assert picture.strip() in inspect.cleandoc(Session.__doc__ or "")
+    assert [line.split()[1] for line in shown] == ["201", "200", "412", "409", "404"]
 
 
 def test_lists_every_make_command_and_no_other() -> None:
     there = re.findall(r"^([\w-]+):.*## ", (HERE / "Makefile").read_text(), re.MULTILINE)
     assert re.findall(r"^\| `make ([\w-]+)` \|", README, re.MULTILINE) == there
-
-
-def test_the_contract_lists_every_refusal_and_no_other() -> None:
-    told = [(row[1].strip("`"), int(row[0])) for row in table(section(API, "The kinds of refusal"))]
-    assert told == [(kind.slug, kind.status) for kind in catalogue()]
 
 
 def demo(base: str, **env: str) -> "subprocess.CompletedProcess[str]":

@@ -104,7 +104,7 @@ def test_a_model_that_moved_on_is_noticed() -> None:
 
 
 def test_draws_it_where_there_is_none(folder: Path) -> None:
-    assert "drawn anew" in draw()
+    assert "written anew" in draw()
     assert (folder / "states.md").read_text(encoding="utf-8") == STATES
     assert "is current" in draw()
 

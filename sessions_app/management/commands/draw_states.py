@@ -1,14 +1,12 @@
 """manage.py draw_states: docs/states.md, drawn from the models."""
 
 import inspect
-from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
-from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Model
 
+from orchestrator.generated import GeneratedPage
 from sessions_app.models import Approval, Recorded, Session, Task
 from sessions_app.models.recorded import moves
 
@@ -23,25 +21,16 @@ here is refused with 409, `illegal-transition`. A state without a move is final:
 """
 
 
-class Command(BaseCommand):
-    """Ends with a sentence; with 1 where --check finds another text than the models give."""
+class Command(GeneratedPage):
+    """The pictures and tables of all nouns as a page."""
 
     help = "Draw docs/states.md from the models."
-    requires_system_checks = ()
+    page: ClassVar[str] = "docs/states.md"
+    source: ClassVar[str] = "models"
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        """Whether to write."""
-        parser.add_argument("--check", action="store_true", help="write nothing; end with 1 if it is not current")
-
-    def handle(self, *args: Any, **options: Any) -> str:
-        """Write it, or compare it."""
-        path, drawn = settings.BASE_DIR / "docs" / "states.md", document()
-        current = path.is_file() and path.read_text(encoding="utf-8") == drawn
-        if options["check"] and not current:
-            raise CommandError("docs/states.md is not what the models say. Run manage.py draw_states.")
-        if not current:
-            path.write_text(drawn, encoding="utf-8")
-        return f"docs/states.md is {'current' if current else 'drawn anew'}."
+    def document(self) -> str:
+        """Each noun that has a move."""
+        return "\n".join([HEAD, *(section(model) for model in NOUNS if any(moves(model).values()))])
 
 
 class Move(NamedTuple):
@@ -51,11 +40,6 @@ class Move(NamedTuple):
     name: str
     after: str
     meaning: str
-
-
-def document() -> str:
-    """The whole text."""
-    return "\n".join([HEAD, *(section(model) for model in NOUNS if any(moves(model).values()))])
 
 
 def section(model: type[Recorded]) -> str:
