@@ -7,8 +7,7 @@ from django.test import override_settings
 
 from orchestrator import measuring
 from orchestrator.scraping import measurements
-from tests.contract.pages import page
-from tests.contract.test_readme import section, table
+from tests.contract.pages import page, section, table
 from tests.orchestrator.scrapes import TOKEN, Scrape, scraper
 from tests.sessions_app import task_states
 from tests.sessions_app.approval_calls import ask
