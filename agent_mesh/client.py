@@ -51,6 +51,10 @@ class Client:
         """The same way to the service, with another token."""
         return self._with(self._connection.acting_as(StaticToken(token) if isinstance(token, str) else token))
 
+    def trying(self, retry: Retry, timeout: float) -> "Client":
+        """The same client with another patience; `timeout` in seconds, for each attempt."""
+        return self._with(self._connection.trying(retry, timeout))
+
     def _with(self, connection: Connection) -> "Client":
         other = object.__new__(Client)
         other._over(connection)

@@ -89,6 +89,12 @@ class Connection:
         other._tokens = tokens
         return other
 
+    def trying(self, retry: Retry, timeout: float) -> "Connection":
+        """The same connection with another patience; `timeout` in seconds, for each attempt."""
+        other = copy(self)
+        other._retry, other._timeout = retry, timeout
+        return other
+
     def close(self) -> None:
         """Let go of the sockets."""
         self._http.close()

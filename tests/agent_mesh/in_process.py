@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from threading import current_thread, main_thread
 from typing import Any
 
 import httpx
+from django.db import connections
 
 from agent_mesh.client import Client
 from agent_mesh.retrying import Retry
@@ -27,6 +29,14 @@ class Wire(httpx.BaseTransport):
     sent: list[httpx.Request] = field(default_factory=list)
     served: httpx.BaseTransport = field(default_factory=lambda: httpx.WSGITransport(application))
 
+    def _serve(self, request: httpx.Request) -> httpx.Response:
+        """A thread of the worker's leaves no connection to the database behind."""
+        try:
+            return self.served.handle_request(request)
+        finally:
+            if current_thread() is not main_thread():
+                connections.close_all()
+
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """One attempt."""
         number = len(self.sent)
@@ -34,13 +44,13 @@ class Wire(httpx.BaseTransport):
         for meddlers, serve in ((self.before, False), (self.after, True)):
             if number < len(meddlers):
                 if serve:
-                    self.served.handle_request(request).close()
+                    self._serve(request).close()
                 met = meddlers[number](request)
                 if isinstance(met, Exception):
                     raise met
                 if met is not None:
                     return met
-        return self.served.handle_request(request)
+        return self._serve(request)
 
     def headers(self, name: str) -> list[str | None]:
         """What each attempt had of a header."""

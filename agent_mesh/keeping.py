@@ -1,0 +1,78 @@
+"""Keeping a lease while its task is worked on: a thread that sends heartbeats, and hears what comes back."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from agent_mesh.problems import MeshError, Refused
+from agent_mesh.retrying import Retry
+from agent_mesh.work import Work
+
+_PASSING = (401, 429, 502, 503, 504)
+_logger = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Sends a heartbeat every so many seconds, for as long as the block runs.
+
+    A cancel that is asked for, or a lease that is gone, is told to the work. While the service cannot be reached it
+    goes on trying, and takes the lease for lost once it has run out by this machine's clock. Whether it has is for the
+    service to say: what comes too late is refused there.
+    """
+
+    def __init__(self, work: Work, lease_seconds: float, every_seconds: float) -> None:
+        self._work, self._lasts = work, lease_seconds
+        self._interval = every_seconds
+        # One attempt each, not longer than until the next: the loop here is what tries again.
+        self._tasks = work.client.trying(Retry(attempts=1), timeout=max(1.0, every_seconds)).tasks
+        self._ends_at = time.monotonic() + lease_seconds
+        self._over = threading.Event()
+        self._turn = threading.Lock()
+        self._thread = threading.Thread(target=self._keep, name=f"lease-{work.task['task_id']}", daemon=True)
+
+    def __enter__(self) -> "Keeper":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def instead(self, call: Callable[[], object]) -> None:
+        """Say something else while no heartbeat is on its way, and send none once it is taken: it would be too late."""
+        with self._turn:
+            call()
+            self._over.set()
+
+    def _keep(self) -> None:
+        pause = self._interval
+        while not self._over.wait(pause) and not self._work.lost:
+            with self._turn:
+                pause = self._interval if self._over.is_set() or self._beat() else min(1.0, self._interval / 3)
+
+    def _beat(self) -> bool:
+        """One heartbeat; whether it arrived."""
+        sent_at, progress = time.monotonic(), self._work.progress_to_tell()
+        try:
+            kept = self._tasks.heartbeat(self._work.task["task_id"], self._work.lease_token, progress=progress)
+        except MeshError as error:
+            if isinstance(error, Refused) and error.status not in _PASSING:
+                self._work.stop(f"The lease is gone: {error.slug or error.status}.", lost=True)
+            elif time.monotonic() >= self._ends_at:
+                self._work.stop("The lease ran out while the service could not be reached.", lost=True)
+            else:
+                _logger.warning("A heartbeat of task %s did not arrive: %s", self._work.task["task_id"], error)
+                self._say_again(progress)
+            return False
+        self._ends_at = sent_at + self._lasts
+        if kept["cancel_requested"]:
+            self._work.stop("The task was called off.")
+        return True
+
+    def _say_again(self, progress: object) -> None:
+        if isinstance(progress, dict):
+            self._work.report(progress.get("percent"), progress.get("message"))

@@ -1,0 +1,141 @@
+"""A task in the hands of its holder: what is to be done, whether it is still wanted, and how far it is."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from agent_mesh.client import Client
+from agent_mesh.connection import new_key
+from agent_mesh.problems import MeshError
+from agent_mesh.shapes import Approval, ClaimedTask, Progress
+
+_OPEN = "pending"
+
+
+class NotWanted(MeshError):  # noqa: N818
+    """Stop: the task was cancelled, its lease is lost, or the worker is to end. `why` says which, in words."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class CannotDo(Exception):  # noqa: N818
+    """What a handler raises where a task cannot be done; `retryable` where another attempt may fare better."""
+
+    def __init__(self, code: str, message: str = "", *, retryable: bool = False) -> None:
+        super().__init__(message or code)
+        self.code, self.message, self.retryable = code, message or code, retryable
+
+
+class NotAgreed(CannotDo):
+    """People did not agree: the approval ended otherwise. `approval` is how."""
+
+    def __init__(self, approval: Approval) -> None:
+        super().__init__(f"approval-{approval['status']}", f"The approval is {approval['status']}.")
+        self.approval = approval
+
+
+class Work:
+    """What a handler is given. It may ask `wanted` at every step, and `check()` stops it where it is not."""
+
+    def __init__(self, client: Client, task: ClaimedTask) -> None:
+        self.client = client.traced(task["trace_id"])
+        self.task = task
+        self._unwanted = threading.Event()
+        self._why = ""
+        self._lost = False
+        self._progress: Progress | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What is needed to do it."""
+        return self.task["data"]
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What it belongs to."""
+        return self.task["context"]
+
+    @property
+    def lease_token(self) -> str:
+        """What the holder proves itself by. A secret: it belongs in no log."""
+        return self.task["lease"]["token"]
+
+    @property
+    def wanted(self) -> bool:
+        """Whether to go on."""
+        return not self._unwanted.is_set()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease is gone: whatever is said of the task now, nobody takes it from this holder."""
+        return self._lost
+
+    def check(self) -> None:
+        """Raises NotWanted where the work is to stop."""
+        if not self.wanted:
+            raise NotWanted(self._why)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, unless it is to stop before that: then raises NotWanted."""
+        self._unwanted.wait(seconds)
+        self.check()
+
+    def report(self, percent: float | None = None, message: str | None = None) -> None:
+        """How far it is; told with the next heartbeat. What is not given stays as it was said."""
+        said: Progress = {}
+        if percent is not None:
+            said["percent"] = percent
+        if message is not None:
+            said["message"] = message
+        with self._lock:
+            self._progress = {**(self._progress or {}), **said}
+
+    def agreement(
+        self,
+        approver_role: str,
+        action: Mapping[str, Any],
+        *,
+        reason: str | None = None,
+        required_approvals: int | None = None,
+        expires_in_seconds: int | None = None,
+    ) -> Approval:
+        """Ask people for exactly this action, wait for their answer, and use it: do the action once this returns.
+
+        The lease is kept meanwhile. Raises NotAgreed, which ends the task as failed unless it is caught, and NotWanted.
+        """
+        approvals = self.client.approvals
+        approval = approvals.request(
+            self.task["task_id"],
+            approver_role,
+            action=action,
+            reason=reason,
+            required_approvals=required_approvals,
+            expires_in_seconds=expires_in_seconds,
+        )
+        while approval["status"] == _OPEN and approval["allowed_transitions"] != ["expired"]:
+            self.check()
+            seen, approval = approval, approvals.wait(approval["approval_id"], version=approval["version"], seconds=5)
+            if approval == seen:
+                self.wait(0.2)  # where too many wait, the service answers at once
+        if approval["status"] != "approved":
+            raise NotAgreed(approval)
+        self.check()
+        return approvals.consume(approval["approval_id"], action, idempotency_key=new_key())
+
+    # What the worker tells, from other threads.
+
+    def stop(self, why: str, *, lost: bool = False) -> None:
+        """Let the handler know that it is to stop; the first reason stays, but for a lost lease."""
+        if lost or self.wanted:
+            self._why = why
+        self._lost = self._lost or lost
+        self._unwanted.set()
+
+    def progress_to_tell(self) -> Progress | None:
+        """What was reported since it was last asked."""
+        with self._lock:
+            said, self._progress = self._progress, None
+        return said

@@ -1,0 +1,24 @@
+"""Finn's worker as a process of its own: `python -m tests.agent_mesh.finns_worker BASE SECONDS`, the token on stdin."""
+
+import logging
+import sys
+
+from agent_mesh.client import Client
+from agent_mesh.work import Work
+from agent_mesh.worker import Worker
+
+logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
+base, seconds = sys.argv[1], float(sys.argv[2])
+worker = Worker(Client(base, sys.stdin.readline()), lease_seconds=10, wait_seconds=2, grace_seconds=1)
+
+
+@worker.handles("invoices")
+def check(work: Work) -> dict[str, int]:
+    """Takes its time."""
+    print("begun", work.task["task_id"], work.task["attempt"], flush=True)
+    work.wait(seconds)
+    return {"attempt": work.task["attempt"]}
+
+
+worker.run()
+print("ended", flush=True)

@@ -1,0 +1,361 @@
+"""The worker on the service itself: what becomes of a task under each way in which a handler may end."""
+
+import json
+from collections.abc import Callable
+from threading import Event, Thread
+from typing import Any
+
+import httpx
+import pytest
+from django.db import connections
+
+from agent_mesh.problems import Refused, Unreachable
+from agent_mesh.work import CannotDo, NotAgreed, NotWanted, Work
+from agent_mesh.worker import Worker
+from sessions_app.models import Approval, Task
+from tests.agent_mesh.in_process import Wire, client, lost, problem, refused
+from tests.api import Api, token
+from tests.sessions_app.approval_calls import manager
+from tests.sessions_app.task_calls import attempts, mona, routed, stored
+from tests.sessions_app.task_calls import refused as refusals
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PATIENCE = 20.0
+
+
+def worker(wire: Wire | None = None, **options: Any) -> Worker:
+    """Finn's, an agent of the role finance. Its signs of life come fast, so that a test is not long."""
+    known = {"lease_seconds": 10, "heartbeat_seconds": 0.05, "wait_seconds": 0, "grace_seconds": PATIENCE}
+    return Worker(client(token("finn"), wire), **{**known, **options})
+
+
+def do(handler: Callable[[Work], Any], wire: Wire | None = None, **work: Any) -> Task:
+    """Have one task of the type invoices done by a handler, and tell what became of it."""
+    task = routed(task_type="invoices", **work)
+    finn = worker(wire)
+    finn.handles("invoices")(handler)
+    assert finn.run_until_empty() == 1
+    return stored(task)
+
+
+def nothing(_work: Work) -> None:
+    """It needs no doing."""
+
+
+def operator() -> Api:
+    return Api(token("olga", roles="operator", agent_roles=""))
+
+
+def ask_of(caller: Api, path: str, body: Any = None) -> None:
+    answer = caller.post(path, body)
+    assert answer.status_code < 300, answer.content
+
+
+def test_what_a_handler_returns_is_the_output() -> None:
+    def check(work: Work) -> dict[str, Any]:
+        return {"invoices": work.data["invoices"], "quarter": work.context["quarter"], "attempt": work.task["attempt"]}
+
+    task = do(check, data={"invoices": 41}, context={"quarter": "Q4"})
+    assert (task.status, task.output) == ("completed", {"invoices": 41, "quarter": "Q4", "attempt": 1})
+    assert [attempt.outcome for attempt in attempts(task)] == ["completed"]
+
+
+def test_a_handler_need_not_return_anything() -> None:
+    task = do(nothing)
+    assert (task.status, task.output) == ("completed", None)
+
+
+def test_each_type_has_its_handler_and_others_are_left_alone() -> None:
+    invoices, wages, other = routed(task_type="invoices"), routed(task_type="wages"), routed(task_type="other")
+    finn = worker()
+
+    @finn.handles("invoices", "receipts")
+    def check(work: Work) -> dict[str, str]:
+        return {"by": "check"}
+
+    @finn.handles("wages")
+    def pay(work: Work) -> dict[str, str]:
+        return {"by": "pay"}
+
+    assert finn.run_until_empty() == 2
+    assert [stored(task).output for task in (invoices, wages)] == [{"by": "check"}, {"by": "pay"}]
+    assert stored(other).status == "pending"
+
+
+def test_what_cannot_be_done_is_failed_for_good() -> None:
+    def check(work: Work) -> None:
+        raise CannotDo("no-access", "The ledger is closed.")
+
+    task = do(check)
+    assert (task.status, task.error) == ("failed", {"code": "no-access", "message": "The ledger is closed."})
+
+
+def test_what_may_be_done_later_waits_for_another_attempt() -> None:
+    def check(work: Work) -> None:
+        raise CannotDo("busy", retryable=True)
+
+    task = do(check)
+    assert (task.status, task.error, task.attempt) == ("pending", {"code": "busy", "message": "busy"}, 2)
+
+
+def test_a_handler_that_breaks_costs_an_attempt_and_not_the_worker(caplog: pytest.LogCaptureFixture) -> None:
+    task = do(lambda work: {"share": 1 / work.data["people"]}, data={"people": 0})
+    assert (task.status, task.attempt) == ("pending", 2)
+    assert task.error == {"code": "handler-failed", "message": "ZeroDivisionError: division by zero"}
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_no_log_has_the_token_of_the_lease(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[str] = []
+
+    def check(work: Work) -> None:
+        seen.append(work.lease_token)
+        raise RuntimeError("so")
+
+    with caplog.at_level("DEBUG", "agent_mesh"):
+        do(check)
+    assert seen[0] not in caplog.text
+
+
+@pytest.mark.parametrize("output", [{"rate": float("nan")}, {"when": object()}, {"text": "x" * 70_000}, ["no object"]])
+def test_an_output_that_the_service_cannot_have_fails_the_task(output: Any) -> None:
+    task = do(lambda _: output)
+    assert task.status == "failed"
+    assert task.error is not None
+    assert task.error["code"] == "output-refused"
+
+
+def test_signs_of_life_keep_the_lease_and_tell_how_far_it_is() -> None:
+    def check(work: Work) -> None:
+        work.report(40, "16 of 41")
+        work.report(message="17 of 41")
+        while Task.objects.get(pk=work.task["task_id"]).progress is None:
+            work.wait(0.02)
+
+    wire = Wire()
+    task = do(check, wire)
+    assert (task.status, task.progress) == ("completed", {"percent": 40, "message": "17 of 41"})
+    assert any(request.url.path.endswith("/heartbeat") for request in wire.sent)
+    assert refusals(task) == []
+
+
+def test_a_task_that_is_called_off_stops_its_handler() -> None:
+    told: list[str] = []
+
+    def check(work: Work) -> None:
+        ask_of(mona(), f"/tasks/{work.task['task_id']}/cancel")
+        try:
+            work.wait(PATIENCE)
+        except NotWanted as why:
+            told.append(why.why)
+            raise
+
+    task = do(check)
+    assert told == ["The task was called off."]
+    assert task.status == "cancelled"
+
+
+def test_a_handler_may_look_whether_it_is_still_wanted() -> None:
+    def check(work: Work) -> dict[str, int]:
+        assert work.wanted
+        work.check()
+        ask_of(mona(), f"/tasks/{work.task['task_id']}/cancel")
+        steps = 0
+        while work.wanted:
+            steps += 1
+        return {"steps": steps}
+
+    # It ended well before it looked: what is done is done.
+    assert do(check).status == "completed"
+
+
+def test_a_task_that_is_taken_away_is_left_to_others() -> None:
+    finn, seen = worker(), list[bool]()
+    task = routed(task_type="invoices")
+
+    @finn.handles("invoices")
+    def check(work: Work) -> dict[str, Any]:
+        ask_of(operator(), f"/tasks/{work.task['task_id']}/force-release", {"reason": "The worker hangs."})
+        while work.wanted:
+            pass
+        seen.append(work.lost)
+        finn.stop()
+        return {"late": True}
+
+    finn.run_until_empty()
+    assert seen == [True]
+    assert (stored(task).status, stored(task).output) == ("pending", None)
+    # One heartbeat heard of it; nothing came after.
+    assert len(refusals(task)) == 1
+
+
+def test_the_end_is_told_until_it_is_taken_under_one_key(caplog: pytest.LogCaptureFixture) -> None:
+    wire = Wire()
+
+    def check(work: Work) -> dict[str, int]:
+        sent = len(wire.sent)
+        troubles = [lost, lost, lost, problem(503, "service-unavailable", Retry_After="0"), lost]
+        wire.after = [lambda _: None] * sent + troubles
+        return {"unpaid": 3}
+
+    task = do(check, wire)
+    assert (task.status, task.output) == ("completed", {"unpaid": 3})
+    keys = {request.headers["Idempotency-Key"] for request in wire.sent if request.url.path.endswith("/complete")}
+    assert len(keys) == 1
+    assert "no longer" not in caplog.text
+
+
+def test_a_claim_has_no_key_and_waits() -> None:
+    routed(task_type="invoices")
+    wire = Wire()
+    finn = worker(wire, wait_seconds=7)
+
+    @finn.handles("invoices")
+    def check(work: Work) -> None:
+        finn.stop()
+
+    finn.run()
+    claim = next(request for request in wire.sent if request.url.path == "/tasks/claim")
+    assert "Idempotency-Key" not in claim.headers
+    assert json.loads(claim.content) == {
+        "task_types": ["invoices"],
+        "max": 1,
+        "lease_seconds": 10,
+        "wait_seconds": 7,
+    }
+
+
+def test_after_a_stop_what_is_at_hand_is_ended_and_no_more_is_claimed() -> None:
+    first, second = routed(task_type="invoices"), routed(task_type="invoices")
+    finn = worker()
+
+    @finn.handles("invoices")
+    def check(work: Work) -> None:
+        finn.stop()
+        finn.stop()
+
+    finn.run()
+    assert [stored(task).status for task in (first, second)] == ["completed", "pending"]
+
+
+def test_what_takes_longer_than_the_grace_is_handed_back() -> None:
+    task = routed(task_type="invoices")
+    finn = worker(grace_seconds=0.05)
+
+    @finn.handles("invoices")
+    def check(work: Work) -> None:
+        finn.stop()
+        work.wait(PATIENCE)
+
+    finn.run()
+    assert (stored(task).status, stored(task).attempt) == ("pending", 1)
+
+
+def test_what_a_claim_brings_after_the_stop_is_handed_back() -> None:
+    task = routed(task_type="invoices")
+    finn = worker(wire := Wire())
+    finn.handles("invoices")(nothing)
+
+    def stop(_request: httpx.Request) -> None:
+        finn.stop()
+
+    wire.before = [stop]
+    finn.run()
+    assert (stored(task).status, stored(task).attempt) == ("pending", 1)
+
+
+def test_trouble_with_claiming_passes() -> None:
+    task = routed(task_type="invoices")
+    finn = worker(Wire(before=[refused, refused, refused, problem(401, "unauthenticated")]))
+
+    @finn.handles("invoices")
+    def check(work: Work) -> None:
+        finn.stop()
+
+    finn.run()
+    assert stored(task).status == "completed"
+
+
+def test_a_role_that_is_not_the_workers_is_told() -> None:
+    finn = worker(roles=["legal"])
+    finn.handles("invoices")(nothing)
+    with pytest.raises(Refused) as refusal:
+        finn.run()
+    assert refusal.value.slug == "forbidden"
+
+
+def test_a_token_that_is_none_is_told() -> None:
+    finn = Worker(client("no.such.token"), wait_seconds=0)
+    finn.handles("invoices")(nothing)
+    with pytest.raises(Refused) as refusal:
+        finn.run()
+    assert refusal.value.status == 401
+
+
+def test_working_off_what_there_is_tells_that_nothing_answers() -> None:
+    finn = worker(Wire(before=[refused] * 9))
+    finn.handles("invoices")(nothing)
+    with pytest.raises(Unreachable):
+        finn.run_until_empty()
+
+
+def test_a_worker_without_handlers_or_with_two_for_one_type_is_a_mistake() -> None:
+    finn = worker()
+    with pytest.raises(ValueError, match="not 0"):
+        finn.run()
+    finn.handles("invoices")(nothing)
+    with pytest.raises(ValueError, match="handler already"):
+        finn.handles("invoices")(nothing)
+    finn.handles(*map(str, range(20)))(nothing)
+    with pytest.raises(ValueError, match="not 21"):
+        finn.run_until_empty()
+
+
+ACTION = {"pay": "Hansen Tools", "amount": 48_000}
+
+
+def decide(verdict: str) -> Callable[[], None]:
+    """A manager who answers the one question there is."""
+
+    def decided() -> None:
+        waited = Event()
+        try:
+            while not Approval.objects.exists():
+                waited.wait(0.02)
+            ask_of(manager(), f"/approvals/{Approval.objects.get().pk}/{verdict}")
+        finally:
+            connections.close_all()
+
+    return decided
+
+
+def buy(verdict: str, handler: Callable[[Work], Any]) -> Task:
+    petra = Thread(target=decide(verdict))
+    petra.start()
+    try:
+        return do(handler)
+    finally:
+        petra.join()
+
+
+def test_what_people_agreed_to_is_used_once() -> None:
+    def purchase(work: Work) -> dict[str, Any]:
+        approval = work.agreement("manager", ACTION, reason="Above the limit.")
+        return {"approved_by": approval["decisions"][0]["decider"]}
+
+    task = buy("approve", purchase)
+    assert (task.status, task.output) == ("completed", {"approved_by": "local|petra"})
+    assert Approval.objects.get().consumed_at is not None
+
+
+def test_what_people_refuse_fails_the_task() -> None:
+    def purchase(work: Work) -> None:
+        with pytest.raises(NotAgreed) as why:
+            work.agreement("manager", ACTION)
+        assert why.value.approval["status"] == "rejected"
+        raise why.value
+
+    task = buy("reject", purchase)
+    assert task.status == "failed"
+    assert task.error == {"code": "approval-rejected", "message": "The approval is rejected."}
+    assert Approval.objects.get().consumed_at is None
