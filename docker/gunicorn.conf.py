@@ -33,8 +33,17 @@ forwarded_allow_ips = os.environ.get("TRUSTED_PROXIES") or "127.0.0.1,::1"
 forwarder_headers = ""
 # The service logs each request itself, with its id and without its query.
 accesslog = None
-errorlog = "-"
 loglevel = "warning"
+# What gunicorn itself has to say is of the same form, and says as little of what callers sent.
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "orchestrator.logs.JsonFormatter"}},
+    "filters": {"unquoted": {"()": "orchestrator.logs.Unquoted"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["unquoted"]}},
+    "root": {"level": "WARNING", "handlers": ["stderr"]},
+    "loggers": {"gunicorn.error": {"level": "WARNING", "handlers": ["stderr"], "propagate": False}},
+}
 
 
 def on_starting(server: Any) -> None:

@@ -169,6 +169,6 @@ def test_refuses_a_token_without_saying_why_but_in_the_log(name: str, caplog: py
     (record,) = [record for record in caplog.records if record.name == "orchestrator.auth"]
     told: dict[str, Any] = vars(record)
     assert why in told["why"]
-    assert told["request_id"] == "hostile-token"
+    assert told["request"].request_id == "hostile-token"
     assert not [part for part in token.split(".") if len(part) > 8 and part in str(told)]
     assert "alice" not in str(told)

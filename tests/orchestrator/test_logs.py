@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
 from django.urls import path
 
 from orchestrator import urls
 from orchestrator.actors import Identity
-from orchestrator.logs import JsonFormatter
+from orchestrator.logs import JsonFormatter, Unquoted
 from orchestrator.pseudonyms import pseudonym
 from tests.api import Api, token
 
@@ -103,6 +104,7 @@ def test_each_line_names_the_caller_by_a_word_that_only_we_can_lead_back(written
     assert [line.get("subject") for line in written.lines("request")] == [alice, bob, alice, None]
     assert alice != bob
     assert "alice" not in written.text
+    assert call_command("pseudonym", "local", "alice", stdout=io.StringIO()) == alice
     pseudonym.cache_clear()
     with override_settings(SECRET_KEY="another"):
         assert pseudonym(Identity("local", "alice")) != alice
@@ -142,6 +144,33 @@ def test_a_refused_token_is_told_with_its_reason_and_its_request(written: Writte
     (line,) = written.lines("token refused")
     assert (line["logger"], line["request_id"], line["why"]) == ("orchestrator.auth", "a-request", "no bearer token")
     assert line["trace_id"] == answer.headers["X-Trace-Id"]
+
+
+@pytest.mark.parametrize(
+    ("said", "arguments", "kept"),
+    [
+        (f"Invalid request from ip=::1: Invalid HTTP Header: 'Bearer {SECRET}'", (), "Invalid HTTP Header"),
+        (
+            f"Invalid request from ip=::1: Invalid HTTP request line: b'GET /?a={SECRET}'",
+            (),
+            "Invalid HTTP request line",
+        ),
+        (f'Invalid request from ip=::1: Invalid HTTP Header: "it\'s\n{SECRET}"', (), "Invalid HTTP Header"),
+        ("Error handling request %s %s", ("GET", f"/oidc/callback/?code={SECRET}"), "GET /oidc/callback/"),
+        (
+            "Worker (pid:%s) was sent %s! Perhaps out of memory?",
+            (7, "SIGKILL"),
+            "SIGKILL! Perhaps out of memory?",
+        ),
+    ],
+)
+def test_of_what_gunicorn_quotes_nothing_is_written(said: str, arguments: tuple[Any, ...], kept: str) -> None:
+    record = logging.LogRecord("gunicorn.error", logging.WARNING, __file__, 1, said, arguments, None)
+    assert Unquoted().filter(record)
+    line = json.loads(JsonFormatter().format(record))
+    assert kept in line["event"]
+    assert SECRET not in json.dumps(line)
+    assert line["event"].endswith(kept)
 
 
 @override_settings(ROOT_URLCONF=__name__)
