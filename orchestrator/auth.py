@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from django.conf import settings
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
@@ -19,6 +20,8 @@ ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 
 MAX_TOKEN_BYTES = 8192
 LEEWAY_SECONDS = 30
+SHORTEST_RSA_BITS = 2048
+"""RFC 7518, section 3.3."""
 
 _REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
 _REFUSED_HEADERS = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "enc", "zip"})
@@ -112,6 +115,8 @@ def signing_key(header: Mapping[str, Any], issuer: jwks.Issuer) -> Any:
     said = key._jwk_data
     if said.get("kty") != _KTY[algorithm] or said.get("alg", algorithm) != algorithm or said.get("use", "sig") != "sig":
         raise InvalidToken("the key is not for this algorithm")
+    if isinstance(key.key, RSAPublicKey) and key.key.key_size < SHORTEST_RSA_BITS:
+        raise InvalidToken("the key is too short")
     return key.key
 
 

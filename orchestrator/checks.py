@@ -1,6 +1,7 @@
 """What `manage.py check --deploy` finds, and what production refuses to start with. Each has an id and a hint."""
 
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from django.core.checks import CheckMessage, Error
 from orchestrator.actors import Role
 
 _SHORTEST_SECRET = 32
+_ENCRYPTED = ("require", "verify-ca", "verify-full")
 
 
 def production_is_safe(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -36,6 +38,7 @@ def findings() -> Iterator[CheckMessage]:
     if settings.ADMIN_PASSWORD_LOGIN:
         hint = "It is for when the identity provider is away. Set ADMIN_PASSWORD_LOGIN=off afterwards."
         yield checks.Warning("People can log in to the admin by password.", hint=hint, id="orchestrator.W001")
+    yield from _in_the_clear()
     if settings.DEBUG:
         yield Error(
             "DEBUG is on.", hint="It shows settings and source to callers. Turn it off.", id="orchestrator.E003"
@@ -49,6 +52,29 @@ def findings() -> Iterator[CheckMessage]:
     if not settings.ALLOWED_HOSTS or any("*" in host for host in settings.ALLOWED_HOSTS):
         hint = "Set ALLOWED_HOSTS to the names the service is called by."
         yield Error("ALLOWED_HOSTS takes any host.", hint=hint, id="orchestrator.E005")
+
+
+def _in_the_clear() -> Iterator[CheckMessage]:
+    """What goes over a network to others unencrypted. A warning: the network may be one that nobody else is on."""
+    database: dict[str, Any] = dict(settings.DATABASES["default"])
+    hosts = [host for host in database["HOST"].split(",") if not host.startswith(("/", "@"))]
+    if database["OPTIONS"].get("sslmode") not in _ENCRYPTED and any(map(_is_elsewhere, hosts)):
+        hint = "Add sslmode=verify-full to DATABASE_URL, unless nobody else is on that network."
+        yield checks.Warning("The database is spoken to unencrypted.", hint=hint, id="orchestrator.W002")
+    redis = urlsplit(settings.REDIS_URL)
+    if redis.scheme == "redis" and _is_elsewhere(redis.hostname or ""):
+        hint = "Use rediss://, unless nobody else is on that network."
+        yield checks.Warning("Redis is spoken to unencrypted.", hint=hint, id="orchestrator.W003")
+
+
+def _is_elsewhere(host: str) -> bool:
+    """Whether a host is another than this one."""
+    if host in ("", "localhost"):
+        return False
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 def _identity() -> Iterator[CheckMessage]:

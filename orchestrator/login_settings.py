@@ -43,6 +43,9 @@ AXES_VERBOSE = False
 
 # The admin's login lasts a working day.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _PRODUCTION
+# So named, a browser takes them over https alone, from this very host, for all of it (RFC 6265bis, section 4.1.3.2).
+SESSION_COOKIE_NAME = "__Host-sessionid" if _PRODUCTION else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if _PRODUCTION else "csrftoken"
 SESSION_COOKIE_AGE = 8 * 60 * 60
 CSRF_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "orchestrator.admin.middleware.csrf_failure"
@@ -50,4 +53,6 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "orchestrator.people.passwords.NoContextWords"},
 ]

@@ -21,6 +21,9 @@ from orchestrator.problems import BadRequest, BodyTooLarge, Problem, Unauthentic
 from orchestrator.pseudonyms import pseudonym
 from orchestrator.traces import Trace, trace_of
 
+# The last three do not fall back to the first.
+_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
 Handler = Callable[[HttpRequest], HttpResponse]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -77,12 +80,13 @@ class SafeHeaders(Middleware):
         """Add them where the view has set none of its own."""
         answer = self.get_response(request)
         if request.is_secure() and settings.SECURE_HSTS_SECONDS:
-            answer.headers.setdefault("Strict-Transport-Security", f"max-age={settings.SECURE_HSTS_SECONDS}")
+            below = "; includeSubDomains" if settings.SECURE_HSTS_INCLUDE_SUBDOMAINS else ""
+            answer.headers.setdefault("Strict-Transport-Security", f"max-age={settings.SECURE_HSTS_SECONDS}{below}")
         answer.headers.setdefault("X-Content-Type-Options", "nosniff")
         answer.headers.setdefault("X-Frame-Options", "DENY")
         answer.headers.setdefault("Referrer-Policy", "no-referrer")
         answer.headers.setdefault("Cache-Control", "no-store")
-        answer.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+        answer.headers.setdefault("Content-Security-Policy", _POLICY)
         return answer
 
 

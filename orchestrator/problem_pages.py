@@ -28,7 +28,7 @@ _PAGE = """<!doctype html>
 <p><a href="/problems">All refusals</a></p>
 </html>
 """
-_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+_CSP = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
 @reads_only

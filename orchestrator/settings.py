@@ -226,12 +226,14 @@ USE_I18N = False
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 SECURE_HSTS_SECONDS = env.whole("SECURE_HSTS_SECONDS", 31_536_000, 0, 63_072_000)
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = False
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("SECURE_HSTS_INCLUDE_SUBDOMAINS", False)
+"""Whether browsers hold all names below the service's to https as well: for the owner of the domain to say."""
+SECURE_HSTS_PRELOAD = False
 SILENCED_SYSTEM_CHECKS = [
     "security.W001",  # SafeHeaders sets what SecurityMiddleware would, on every path
     "security.W002",  # and what XFrameOptionsMiddleware would
     "security.W003",  # the CSRF check runs below ADMIN_PATHS, where a cookie counts, as a class of our own
-    "security.W005",  # subdomains and
+    "security.W005",  # subdomains (SECURE_HSTS_INCLUDE_SUBDOMAINS) and
     "security.W021",  # preload lists are for the owner of the domain to decide
     "security.W008",  # TLS is the proxy's
 ]

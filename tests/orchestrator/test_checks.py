@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.checks import Tags, run_checks
 from django.test import override_settings
 
+from orchestrator import env
 from orchestrator.checks import production_is_safe
 
 HERE = Path(__file__).resolve().parents[2]
@@ -51,6 +53,47 @@ def test_finds_what_is_unsafe_in_production_and_says_what_to_do(name: str) -> No
     assert found.msg
     assert found.hint
     assert SAFE["SECRET_KEY"] not in f"{found.msg}{found.hint}"
+
+
+@pytest.mark.parametrize(
+    ("address", "unencrypted"),
+    [
+        ("postgresql://o@db.example/o", True),
+        ("postgresql://o@10.0.0.7/o?sslmode=prefer", True),
+        ("postgresql://o@10.0.0.7/o?sslmode=verify-full", False),
+        ("postgresql://o@db.example/o?sslmode=require", False),
+        ("postgresql://o@127.0.0.1/o", False),
+        ("postgresql://o@localhost/o", False),
+        ("postgresql://o@/o?host=/run/postgresql", False),
+        ("postgresql:///o", False),
+    ],
+)
+def test_warns_of_a_database_elsewhere_that_is_spoken_to_unencrypted(
+    monkeypatch: pytest.MonkeyPatch, address: str, unencrypted: bool
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", address)
+    read = env.database("DATABASE_URL")
+    monkeypatch.setitem(settings.DATABASES["default"], "HOST", read["HOST"])
+    monkeypatch.setitem(settings.DATABASES["default"], "OPTIONS", read["OPTIONS"])
+    with override_settings(**SAFE):
+        found = production_is_safe(None)
+    assert [(one.id, one.is_serious()) for one in found] == [("orchestrator.W002", False)] * unencrypted
+
+
+@pytest.mark.parametrize(
+    ("address", "unencrypted"),
+    [
+        ("redis://cache.example:6379/0", True),
+        ("rediss://cache.example:6379/0", False),
+        ("redis://[::1]:6379/0", False),
+        ("unix:///run/redis.sock", False),
+        ("", False),
+    ],
+)
+def test_warns_of_a_redis_elsewhere_that_is_spoken_to_unencrypted(address: str, unencrypted: bool) -> None:
+    with override_settings(**SAFE, REDIS_URL=address):
+        found = production_is_safe(None)
+    assert [(one.id, one.is_serious()) for one in found] == [("orchestrator.W003", False)] * unencrypted
 
 
 @pytest.mark.parametrize("name", UNSAFE)

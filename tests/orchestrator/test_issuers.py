@@ -11,9 +11,11 @@ from typing import Any, Self
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.core.exceptions import ImproperlyConfigured
+from jwt.algorithms import RSAAlgorithm
 from jwt.utils import base64url_decode
+from jwt.warnings import InsecureKeyLengthWarning
 
 from orchestrator import auth, env
 from orchestrator.actors import Actor, Identity, Origin, Role, Via
@@ -155,6 +157,16 @@ def test_a_key_for_something_else_verifies_nothing(server: KeyServer, said: dict
     with trusting(server.issuer()):
         assert status(server.token("RS256", "good")) == 404
         assert status(server.token("RS256", "bad")) == 401
+
+
+def test_a_key_of_fewer_than_2048_bits_verifies_nothing(server: KeyServer) -> None:
+    short = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    server.shows(jwk("good", "RS256"), {**RSAAlgorithm.to_jwk(short.public_key(), as_dict=True), "kid": "short"})
+    with pytest.warns(InsecureKeyLengthWarning):
+        signed = server.token("RS256", "short", key=short)
+    with trusting(server.issuer()):
+        assert status(signed) == 401
+        assert status(server.token("RS256", "good")) == 404
 
 
 # Several issuers.
