@@ -19,10 +19,10 @@ _MEMORY = Path("/dev/shm")  # noqa: S108  a file system in memory; what is made 
 
 
 def prepare() -> Path | None:
-    """Before the first worker starts: empty the folder that is named, or make one in memory, which is returned."""
+    """Before the first worker starts: clear the folder that is named, or make one in memory, which is returned."""
     named = os.environ.get(FOLDER, "").strip()
     if named:
-        _empty(Path(named))
+        _clear(Path(named))
         return None
     within = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     made = tempfile.mkdtemp(prefix="orchestrator-metrics-", dir=within)
@@ -30,10 +30,13 @@ def prepare() -> Path | None:
     return Path(made)
 
 
-def _empty(folder: Path) -> None:
-    """Counters begin at zero again, as Prometheus expects of a process that was started anew."""
+def _clear(folder: Path) -> None:
+    """Workers begin at zero, as Prometheus expects of a service that was started anew.
+
+    A sweeper beside may be running: its files, which are named by a process id, stay.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in folder.glob("*.db"):
+    for left in folder.glob(f"*_{_name('*', '*')}.db"):
         left.unlink(missing_ok=True)
 
 
@@ -58,6 +61,6 @@ def forget(master: int, slot: int) -> None:
     multiprocess.mark_process_dead(_name(master, slot))  # type: ignore[no-untyped-call]
 
 
-def _name(master: int, slot: int) -> str:
+def _name(master: int | str, slot: int | str) -> str:
     """By master too: while one is exchanged for another there are two, with slots of their own."""
     return f"{master}-{slot}"

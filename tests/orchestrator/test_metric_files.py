@@ -22,13 +22,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "metrics"
 
 
-def test_a_folder_that_is_named_is_made_for_its_owner_alone_and_emptied(folder: Path) -> None:
+def test_a_folder_that_is_named_is_made_for_its_owner_alone_and_cleared_of_the_last_run(folder: Path) -> None:
     assert metric_files.prepare() is None
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    (folder / "counter_1-0.db").write_bytes(b"of the last run")
-    (folder / "somebody's").write_text("stays")
+    for name in ("counter_1-0.db", "histogram_77-12.db", "gauge_livesum_1-0.db"):
+        (folder / name).write_bytes(b"of the last run")
+    for name in ("counter_4711.db", "somebody's"):
+        (folder / name).write_bytes(b"of a sweeper beside, or of a stranger")
     assert metric_files.prepare() is None
-    assert [path.name for path in folder.iterdir()] == ["somebody's"]
+    assert {path.name for path in folder.iterdir()} == {"counter_4711.db", "somebody's"}
 
 
 def test_where_none_is_named_one_of_our_own_is_made_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
