@@ -11,6 +11,8 @@ KINDS = {
     "tail": "the row has moved further than its chain tells",
     "head": "the row does not point to its last event",
     "status": "the row's status or tenant is not what its last event says",
+    "told": "the row is not what its events say of it",
+    "decisions": "the decisions on it are not those that its events tell of",
     "gone": "the row is gone, and its chain does not end with that",
     "unrecorded": "the row has no chain",
     "seal-text": "the seal's text is not what its hash or its columns say",

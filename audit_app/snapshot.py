@@ -39,6 +39,7 @@ def _transaction() -> Iterator[Raw]:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             # Whoever verifies reads everything, and that takes as long as it takes.
             connection.execute("SET LOCAL statement_timeout = 0")
+            connection.execute("SET LOCAL cursor_tuple_fraction = 1")
             connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             yield connection
     finally:

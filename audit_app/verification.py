@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,14 +10,15 @@ from itertools import chain, islice
 from pathlib import Path
 from uuid import UUID
 
-from django.apps import apps
-from django.conf import settings
-
 from audit_app import anchor, chains, seal_keys
+from audit_app.decision_check import NOUN, check_decisions
 from audit_app.findings import Finding, Report
+from audit_app.row_check import check_rows
 from audit_app.seal_check import check_anchor, check_seals
 from audit_app.since import Since, since
 from audit_app.snapshot import Raw, beside, snapshot
+from audit_app.subjects import subjects
+from audit_app.told_check import check_origins, check_told
 from orchestrator import boundary
 
 MOST = 100
@@ -32,11 +33,6 @@ class Asked:
     since: datetime | None = None
     keys: Path
     anchor: Path | None = None
-
-
-def subjects() -> Mapping[str, str]:
-    """The nouns that have chains, with the tables of their rows. The trail does not know what it remembers."""
-    return {noun: apps.get_model(model)._meta.db_table for noun, model in settings.AUDIT_SUBJECTS.items()}
 
 
 def count(asked: Asked) -> int:
@@ -71,14 +67,38 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
             report.findings += _first(check_seals(connection, keys, report, since=later, progress=told))
         if asked.anchor is not None:
             report.findings += _anchored(connection, asked.anchor, report)
-        for noun, table in chains.rows_of(subjects(), asked.subject).items():
-            report.findings += chains.check_rows(connection, noun, table, asked.subject[1] if asked.subject else None)
+        report.findings += _rows(connection, asked.subject)
+        carried = _carried(connection, asked.subject)
         findings, report.events = read.result()
         report.findings[:0] = findings
+    # What a row carries is told by its chain: where that was tampered with, no more is said of the row.
+    known = {one.subject_id for one in report.findings if one.subject_id}
+    report.findings += {one.subject_id: one for one in carried if one.subject_id not in known}.values()
     # The first bad event first: what else is wrong mostly follows from it.
     report.findings.sort(key=_place)
     del report.findings[MOST:]
     return report
+
+
+def _rows(connection: Raw, asked: tuple[str, UUID] | None) -> list[Finding]:
+    """The rows against the ends of their chains."""
+    found: list[Finding] = []
+    for noun, subject in subjects().items():
+        if asked is None or asked[0] == noun:
+            found += _first(check_rows(connection, subject, asked[1] if asked else None))
+    return found
+
+
+def _carried(connection: Raw, asked: tuple[str, UUID] | None) -> list[Finding]:
+    """What the rows carry, and what was decided, against what is told of it."""
+    found: list[Finding] = []
+    for noun, subject in subjects().items():
+        if asked is None or asked[0] == noun:
+            found += _first(check_origins(connection, subject, asked[1] if asked else None))
+            found += _first(check_told(connection, subject, asked[1] if asked else None))
+            if noun == NOUN:
+                found += _first(check_decisions(connection, subject, asked[1] if asked else None))
+    return found
 
 
 def _place(one: Finding) -> tuple[bool, str, str, int]:

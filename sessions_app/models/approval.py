@@ -35,6 +35,7 @@ class Approval(Recorded):
     """
 
     NOUN = "approval"
+    FILED_UNDER = "approver_role"
     TOLD = (
         *("task_id", "approver_role", "reason", "action", "action_digest", "required_approvals", "expires_at"),
         *("blocks", "granted", "notes", "consumed_at"),
@@ -119,11 +120,6 @@ class Approval(Recorded):
     @transition(field=status, source=ApprovalStatus.PENDING, target=ApprovalStatus.CANCELLED)
     def cancel(self) -> None:
         """It is not asked any more."""
-
-    @property
-    def trail_role(self) -> str:
-        """The role that is to decide."""
-        return self.approver_role
 
     def is_overdue(self) -> bool:
         """Whether its time had passed when the row was read, by the database's clock."""

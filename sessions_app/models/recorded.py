@@ -22,6 +22,9 @@ class Recorded(models.Model):
     NOUN: ClassVar[str]
     """What the trail calls it: its `subject_type`."""
 
+    FILED_UNDER: ClassVar[str]
+    """The column of the agent role that the trail files its events under."""
+
     TOLD: ClassVar[tuple[str, ...]] = ()
     """The columns beside the status whose change is an event, by their names in the database."""
 
@@ -50,7 +53,7 @@ class Recorded(models.Model):
     @property
     def trail_role(self) -> str:
         """The agent role that the trail files its events under."""
-        raise NotImplementedError
+        return str(getattr(self, self.FILED_UNDER))
 
     @property
     def created_by(self) -> Identity:

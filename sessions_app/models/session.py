@@ -30,6 +30,7 @@ class Session(Recorded):
     """
 
     NOUN = "session"
+    FILED_UNDER = "role"
     TOLD = ("task_id", "metadata", "expires_at")
 
     role = models.CharField(max_length=50)
@@ -83,11 +84,6 @@ class Session(Recorded):
     @transition(field=status, source=[SessionStatus.PENDING, SessionStatus.ACTIVE], target=SessionStatus.EXPIRED)
     def expire(self) -> None:
         """Its time ran out, or somebody ended it for good."""
-
-    @property
-    def trail_role(self) -> str:
-        """The role it was opened as."""
-        return self.role
 
     def is_overdue(self) -> bool:
         """Whether its time had passed when the row was read, by the database's clock."""

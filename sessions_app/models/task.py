@@ -42,6 +42,7 @@ class Task(Recorded):
     """
 
     NOUN = "task"
+    FILED_UNDER = "to_role"
     TOLD = (
         *("task_type", "description", "from_role", "to_role", "data", "context", "priority", "deadline"),
         *("max_attempts", "retry_of_id", "not_before", "attempt", "lease_epoch", "cancel_requested"),
@@ -200,11 +201,6 @@ class Task(Recorded):
     def _end_lease(self) -> None:
         self.lease_token_hash = self.lease_seconds = self.lease_expires_at = None
         self.lease_issuer = self.lease_subject = self.lease_for_issuer = self.lease_for_subject = None
-
-    @property
-    def trail_role(self) -> str:
-        """The role that is to do it."""
-        return self.to_role
 
     @property
     def holder(self) -> Identity | None:

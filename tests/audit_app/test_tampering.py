@@ -239,7 +239,7 @@ def test_finds_tampered_events_and_rows(story: Story, tamper: Callable[[Story, S
         *(("reason", "another"), ("reason", '","request_id":"'), ("request_id", "another"), ("ip", "192.0.2.8")),
         *(("ip", None), ("event_type", 'session.activated","from":"pending'), ("id", uuid4()), ("reason", None)),
         *(("body", None), ("metadata", None), ("metadata", '{"changes": {}, "more": 1}'), ("to_status", "failed")),
-        *(("from_status", None), ("metadata", "[" * 5_000 + "]" * 5_000)),
+        *(("from_status", None), ("metadata", "[" * 5_000 + "]" * 5_000), ("metadata", "5"), ("metadata", '"changes"')),
     ],
 )
 def test_finds_another_value_in_any_column(story: Story, column: str, value: Any) -> None:
@@ -248,6 +248,21 @@ def test_finds_another_value_in_any_column(story: Story, column: str, value: Any
         rewrite(beside, event, **{column: event[column] + value if isinstance(value, timedelta) else value})
         first, *_ = story.found()
     assert first == ("hash" if column == "body" else "columns", "sealed", 2)
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [("x,", "x, "), ("x, ", "x,"), (":x", ": x"), (": x", ":x"), (",", ", "), (", ", ","), (":", ": "), (": ", ":")],
+)
+def test_finds_a_space_more_or_less_in_a_text(story: Story, kept: str, told: str) -> None:
+    session = work.open_session(metadata={"a": kept, "b": [kept, "c"]})
+    event = work.chain(session)[0]
+    changes = json.loads(event["body"])["changes"]
+    otherwise = {**changes, "metadata": {"a": kept, "b": [told, "c"]}}
+    with unguarded() as beside:
+        assert story.found() == []
+        rewrite(beside, event, metadata=json.dumps({"changes": otherwise}))
+        assert story.found() == [("columns", str(session.pk), 1)]
 
 
 # The seals.

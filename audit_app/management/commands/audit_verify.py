@@ -13,7 +13,8 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.progress import Progress
 
 from audit_app.findings import Report
-from audit_app.verification import Asked, count, subjects, verify
+from audit_app.subjects import subjects
+from audit_app.verification import Asked, count, verify
 from orchestrator import ids, moments
 from orchestrator.problems import ServiceUnavailable
 
