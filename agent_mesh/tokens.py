@@ -55,30 +55,38 @@ class TokenFile:
         """The file is read again anyway."""
 
 
-class ClientCredentials:
-    """An access token of the identity provider for this client itself (RFC 6749 §4.4).
+class TokenEndpoint:
+    """Where an identity provider grants tokens (RFC 6749 §3.2), to a client that proves itself by a secret."""
 
-    It is fetched when first needed and again `early` seconds before it ends. Where a renewal fails, the old one is
-    used for as long as it lasts. Threads share one fetch.
+    def __init__(
+        self, url: str, client_id: str, client_secret: str, *, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._url = url
+        self._basic = (quote_plus(client_id), quote_plus(client_secret))  # RFC 6749 §2.3.1
+        self._http = httpx.Client(transport=transport, timeout=_TIMEOUT_SECONDS, follow_redirects=False)
+
+    def grant(self, **form: str) -> tuple[str, float]:
+        """A token and for how many seconds it lasts; empty fields are left out. Raises NoToken, and Unreachable."""
+        try:
+            said = {name: value for name, value in form.items() if value}
+            answer = self._http.post(self._url, data=said, auth=self._basic)
+        except httpx.TransportError as error:
+            raise Unreachable(self._url, 1, error) from error
+        if answer.status_code != httpx.codes.OK:
+            raise NoToken(f"{self._url} gives no token: {answer.status_code} {_oauth_error(answer)}".rstrip())
+        return _granted(answer)
+
+
+class Renewed:
+    """A token that is fetched when first needed and again `early` seconds before it ends.
+
+    Where a renewal fails, the old one is used for as long as it lasts. Threads share one fetch.
     """
 
     def __init__(
-        self,
-        token_url: str,
-        client_id: str,
-        client_secret: str,
-        *,
-        scope: str = "",
-        audience: str = "",
-        early: float = 30.0,
-        transport: httpx.BaseTransport | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, grant: Callable[[], tuple[str, float]], early: float = 30.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._url = token_url
-        self._basic = (quote_plus(client_id), quote_plus(client_secret))  # RFC 6749 §2.3.1
-        self._form = {"grant_type": "client_credentials", "scope": scope, "audience": audience}
-        self._early, self._clock = early, clock
-        self._http = httpx.Client(transport=transport, timeout=_TIMEOUT_SECONDS, follow_redirects=False)
+        self._grant, self._early, self._clock = grant, early, clock
         self._lock = threading.Lock()
         self._value, self._renew_at, self._ends_at = "", 0.0, 0.0
 
@@ -96,25 +104,36 @@ class ClientCredentials:
                 self._value = ""
 
     def _renew(self) -> None:
+        asked_at = self._clock()
         try:
-            self._fetch()
+            self._value, lasts = self._grant()
         except (NoToken, Unreachable):
             if not self._value or self._clock() >= self._ends_at:
                 raise
-
-    def _fetch(self) -> None:
-        asked_at = self._clock()
-        form = {name: value for name, value in self._form.items() if value}
-        try:
-            answer = self._http.post(self._url, data=form, auth=self._basic)
-        except httpx.TransportError as error:
-            raise Unreachable(self._url, 1, error) from error
-        if answer.status_code != 200:
-            raise NoToken(f"{self._url} gives no token: {answer.status_code} {_oauth_error(answer)}".rstrip())
-        self._value, lasts = _granted(answer)
+            return
         self._ends_at = asked_at + lasts
         # A token shorter than twice the margin is renewed half-way, rather than before each call.
         self._renew_at = asked_at + max(lasts - self._early, lasts / 2)
+
+
+class ClientCredentials(Renewed):
+    """An access token for this client itself (RFC 6749 §4.4)."""
+
+    def __init__(
+        self,
+        token_url: str,
+        client_id: str,
+        client_secret: str,
+        *,
+        scope: str = "",
+        audience: str = "",
+        transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        endpoint = TokenEndpoint(token_url, client_id, client_secret, transport=transport)
+        super().__init__(
+            lambda: endpoint.grant(grant_type="client_credentials", scope=scope, audience=audience), clock=clock
+        )
 
 
 def _sendable(token: str, what: str) -> str:

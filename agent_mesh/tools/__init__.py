@@ -1,0 +1,1 @@
+"""The tools that agents have over MCP, by what they do."""
