@@ -8,7 +8,7 @@ from orchestrator import metric_files
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8088')}"
 wsgi_app = "orchestrator.wsgi:application"
-worker_class = "gthread"
+worker_class = "orchestrator.draining.DrainingWorker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 # Few that work answer faster than many: the interpreter lock changes hands at each query. But those that wait for a
 # task or an answer only sleep, and half of the threads may.
@@ -47,10 +47,17 @@ logconfig_dict = {
 
 
 def on_starting(server: Any) -> None:
-    """The workers to come count together, from zero."""
+    """The workers to come count together, from zero; and the application is loaded before there is one.
+
+    So a new worker serves at once, and not seconds later with callers in its queue that others could have answered. HUP
+    renews the workers; new code and other settings take a restart.
+    """
     # A master that takes over from another (USR2) leaves alone what the workers of that one count in.
     takes_over = "GUNICORN_PID" in os.environ and metric_files.FOLDER in os.environ
     server.own_metrics = None if takes_over else metric_files.prepare()
+    metric_files.count_as(server.pid, "master")
+    # gunicorn's own preload_app would load it before this, and the metrics with it.
+    server.app.wsgi()
 
 
 def on_exit(server: Any) -> None:
@@ -65,7 +72,7 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """In the worker, before it loads the application."""
+    """In the worker, before it serves."""
     metric_files.count_as(server.pid, worker.slot)
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from orchestrator import problems, work_problems
+from orchestrator import problems, proxy_problems, work_problems
 from orchestrator.problems import Problem
 
-_ROOMS = {problems.__name__, work_problems.__name__}
+_ROOMS = {problems.__name__, work_problems.__name__, proxy_problems.__name__}
 
 
 def catalogue() -> Iterator[type[Problem]]:

@@ -15,6 +15,8 @@ from prometheus_client import multiprocess, values
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder, as prometheus_client has it. Child processes inherit it, and count along."""
 
+_counting: list[str] = []
+"""As whom this process counts, where it does."""
 _MEMORY = Path("/dev/shm")  # noqa: S108  a file system in memory; what is made there has an unguessable name
 
 
@@ -50,10 +52,17 @@ def free_slot(taken: Collection[int]) -> int:
     return next(slot for slot in range(len(taken) + 1) if slot not in taken)
 
 
-def count_as(master: int, slot: int) -> None:
-    """In a new worker, before it loads the application: its metrics are kept under this master's slot."""
+def count_as(master: int, slot: int | str) -> None:
+    """In a master, before it loads the application, and in a new worker: its metrics are kept under this name.
+
+    What was made under the master's name, at zero, a worker goes on with under its own.
+    """
     name = _name(master, slot)
-    values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]
+    if _counting:
+        _counting[0] = name
+        return
+    _counting.append(name)
+    values.ValueClass = values.MultiProcessValue(lambda: _counting[0])  # type: ignore[no-untyped-call]
 
 
 def forget(master: int, slot: int) -> None:

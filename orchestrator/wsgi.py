@@ -9,6 +9,7 @@ from django.core.checks import Tags, run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.wsgi import get_wsgi_application
 from django.db.backends.signals import connection_created
+from django.urls import resolve
 from django.utils.http import parse_header_parameters
 
 from orchestrator.bodies import PatientBody
@@ -58,4 +59,6 @@ def refuse_what_is_unsafe() -> None:
 connection_created.connect(bounded)
 _django = get_wsgi_application()
 refuse_what_is_unsafe()
+# Every view is imported now, and not while the first caller waits.
+resolve("/")
 application = MeasuredBodies(_django)

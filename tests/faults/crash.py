@@ -36,7 +36,8 @@ class Crashing(Idempotency):
             return answer
 
         super().__init__(running)
-        (FOLDER / f"ready-{os.getpid()}").touch()
+        # This is made before there are workers.
+        os.register_at_fork(after_in_child=_tell_that_it_is_there)
 
     def _keep(self, call: KeyedCall, key: Key, given: HttpResponse, claimed: Claim) -> None:
         # In this order: what is to happen after the commit happens in the order in which it was said.
@@ -44,6 +45,10 @@ class Crashing(Idempotency):
         super()._keep(call, key, given, claimed)
         transaction.on_commit(lambda: _reach_cached(call))
         _reach("record", call)
+
+
+def _tell_that_it_is_there() -> None:
+    (FOLDER / f"ready-{os.getpid()}").touch()
 
 
 def _reach_cached(request: HttpRequest) -> None:
