@@ -30,8 +30,9 @@ from orchestrator import roles
 from orchestrator.embedded import Server
 from orchestrator.local_database import DATABASE
 from tests.api import token
-from tests.faults.history import SERVICE, Call, History, Outcome
+from tests.faults.history import Call, History, Outcome
 from tests.faults.proxy import Target
+from tests.faults.stored import SERVICE
 from tests.gunicorn_server import HERE, environment, free_port
 
 T = TypeVar("T")
@@ -216,8 +217,10 @@ class Client:
         """Ask for a move, marked with the key."""
         return self.send("PUT", session, {"status": status, "reason": key}, key=key)
 
-    def send(self, method: str, path: str, body: Any = None, *, key: str = "", patience: float = 20) -> Call:
-        """One attempt, on a connection of its own."""
+    def send(
+        self, method: str, path: str, body: Any = None, *, key: str = "", mark: str = "", patience: float = 20
+    ) -> Call:
+        """One attempt, on a connection of its own. `mark` is what tells its effect where no key is sent."""
         raw = b"" if body is None else json.dumps(body).encode()
         headers = {"Authorization": self._authorization, "Content-Type": "application/json"}
         if key:
@@ -242,7 +245,8 @@ class Client:
             connection.close()
         return self._history.add(
             Call(
-                key=key,
+                key=key or mark,
+                keyed=bool(key),
                 op=method,
                 object=path,
                 tenant=self._tenant,
@@ -255,7 +259,7 @@ class Client:
 
 
 def until_final(attempt: Callable[[], Call], seconds: float = 20) -> Call:
-    """Try again until the key has its answer. Raises TimeoutError with the last one."""
+    """Try again until the call has its answer. Raises TimeoutError with the last one."""
     deadline = time.monotonic() + seconds
     while not (call := attempt()).is_final:
         if time.monotonic() > deadline:

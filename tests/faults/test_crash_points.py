@@ -11,9 +11,10 @@ from uuid import uuid4
 import pytest
 
 from tests.database import superuser_connection
+from tests.faults.checker import check
 from tests.faults.crash import POINTS, crashing_key
 from tests.faults.harness import Client, Service, serving, until_final
-from tests.faults.history import Call, History, Outcome, check
+from tests.faults.history import Call, History, Outcome
 from tests.faults.valkey import Valkey, valkey
 
 pytestmark = pytest.mark.django_db(transaction=True)

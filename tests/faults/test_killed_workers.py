@@ -1,4 +1,4 @@
-"""Workers are killed and Redis forgets, again and again, while every key is tried many times over."""
+"""Workers are killed and Redis forgets, again and again, while keys are tried many times over and tasks are done."""
 
 import random
 from collections import Counter
@@ -7,10 +7,14 @@ from functools import partial
 
 import pytest
 
+from tests.api import token
+from tests.concurrency.tasks import assert_tasks_hold
 from tests.database import superuser_connection
+from tests.faults.checker import check
 from tests.faults.crash import POINTS, crashing_key
 from tests.faults.harness import Client, Service, again_and_again, all_at_once, serving, until_final
-from tests.faults.history import Call, History, check
+from tests.faults.history import Call, History
+from tests.faults.task_work import completions, done, finish, told, work_on_tasks
 from tests.faults.valkey import valkey
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -69,3 +73,24 @@ def test_150_keys_tried_20_times_have_150_effects_and_one_answer_each() -> None:
     assert {status for _, status in outcomes} == {0, 201, 409}
     # A worker takes with it every connection that it has accepted.
     assert crashed <= outcomes["unknown", 0] <= (crashed + killer.killed) * CLIENTS
+
+
+def test_60_tasks_are_each_done_once_though_the_workers_that_serve_them_die() -> None:
+    chance, history = random.Random(2), History()
+    keys = keys_of(chance, 60)
+    with valkey() as redis, serving(workers=WORKERS, FAULT_POINT=" ".join(POINTS), REDIS_URL=redis.url) as service:
+        killer, client = Killer(service, 2), Client(service.base, history)
+        operator = Client(service.base, history, token("olga", roles="operator", agent_roles=""))
+        with again_and_again(0.2, killer), again_and_again(1 / 30, redis.flush):
+            all_at_once(CLIENTS, [partial(work_on_tasks, client, keys[n::CLIENTS]) for n in range(CLIENTS)])
+        print(f"{killer.killed + len(keys[::DEADLY])} workers killed: {told(history)}")
+        service.wait_for(WORKERS)
+        finish(client, operator, history)
+    with superuser_connection() as beside:
+        assert check(history, beside) == []
+        count = beside.execute("SELECT count(*), count(*) FILTER (WHERE status = 'completed') FROM tasks").fetchone()
+        ends = beside.execute("SELECT count(*) FROM audit_events WHERE event_type = 'task.completed'").fetchone()
+    assert (count, ends) == ((60, 60), (60,))
+    assert_tasks_hold()
+    # Without a lost answer nothing would be shown here.
+    assert sum(not done(call) for call in completions(history)) > 0

@@ -11,10 +11,16 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from sessions_app.duties import REQUEUE_LAPSED
+from sessions_app.models import Task
+from sessions_app.sweeping import sweep
 from tests.api import Api
+from tests.concurrency import tasks
+from tests.concurrency.racing import finn
 from tests.database import superuser_connection
+from tests.faults.checker import check
 from tests.faults.harness import Client, again_and_again, all_at_once, serving, target, through, until_final
-from tests.faults.history import Call, History, check
+from tests.faults.history import Call, History
 from tests.faults.proxy import COMMIT, Cut, Proxy, proxying
 from tests.gunicorn_server import environment
 from tests.orchestrator.idempotency.keyed import (
@@ -142,6 +148,38 @@ def test_without_a_key_the_caller_is_told_that_it_is_not_known(agent: Api, betwe
     between.cut = Cut(COMMIT, answered=True)
     assert_refused(agent.post("/sessions", NEW), 503, "service-unavailable")
     assert opened() == 1
+
+
+def completing(agent: Api, task: Task, token: str, total: int = 1) -> Any:
+    return agent.post(tasks.path(task, "complete"), {"lease_token": token, "output": {"sum": total}})
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["it arrived", "it never arrived"])
+def test_a_completion_whose_commit_was_not_answered_is_sent_again_and_done_once(between: Proxy, answered: bool) -> None:
+    agent, (task, token) = finn(), tasks.held()
+    between.cut = Cut(COMMIT, answered=answered)
+    assert_refused(completing(agent, task, token), 503, "service-unavailable")
+    assert between.cuts == 1
+    assert Task.objects.get(pk=task.pk).status == ("completed" if answered else "active")
+    again, once_more = completing(agent, task, token), completing(agent, task, token)
+    assert (again.status_code, again.json()["status"], again.json()["version"]) == (200, "completed", 3)
+    assert (once_more.status_code, once_more.content, once_more.headers["ETag"]) == (200, again.content, '"3"')
+    assert tasks.words(task) == ["created", "claimed", "completed"]
+    # Another result is another call.
+    assert_refused(completing(agent, task, token, total=2), 409, "lease-lost")
+    tasks.assert_tasks_hold()
+
+
+def test_a_claim_whose_commit_was_not_answered_is_healed_by_its_lease(between: Proxy) -> None:
+    agent, task = finn(), tasks.routed()
+    between.cut = Cut(COMMIT, answered=True)
+    assert_refused(agent.post("/tasks/claim", {}), 503, "service-unavailable")
+    assert between.cuts == 1
+    assert agent.post("/tasks/claim", {}).json() == {"tasks": []}
+    tasks.lapse(task)
+    assert sweep(REQUEUE_LAPSED).moved == 1
+    assert tasks.words(task) == ["created", "claimed", "requeued"]
+    tasks.assert_tasks_hold()
 
 
 @pytest.mark.parametrize("fault", ["reset", "half_close"])

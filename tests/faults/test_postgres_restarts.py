@@ -1,13 +1,18 @@
-"""PostgreSQL is stopped at once and started again, under keyed load: 503 meanwhile, and nothing doubled or lost."""
+"""PostgreSQL is stopped at once and started again, under load: 503 meanwhile, and nothing doubled or lost."""
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
+from itertools import count, takewhile
 
 import pytest
 
+from tests.api import token
+from tests.faults.checker import check
 from tests.faults.harness import Client, Postgres, again_and_again, all_at_once, postgres, serving, until_final
-from tests.faults.history import Call, History, Outcome, check
+from tests.faults.history import Call, History, Outcome
+from tests.faults.task_work import finish, told, work_on_tasks
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -36,6 +41,11 @@ def work_of(client: Client, worker: int, calls: list[Call], until: list[float]) 
         calls.append(until_final(partial(client.move, at, "pending", f"back-{worker}-{n}")))
 
 
+def tasks_of(client: Client, worker: int, until: list[float]) -> None:
+    """Route tasks and do them."""
+    work_on_tasks(client, takewhile(lambda _: time.monotonic() < until[0], (f"route-{worker}-{n}" for n in count())))
+
+
 def _id_in(call: Call) -> str:
     return call.body.decode().partition('"session_id":"')[2][:36]
 
@@ -47,18 +57,24 @@ def test_four_immediate_restarts_under_load_double_and_lose_nothing() -> None:
         client = Client(service.base, history)
         until = [time.monotonic() + (RESTARTS + 1) * (UP_SECONDS + AWAY_SECONDS)]
         with again_and_again(UP_SECONDS, lambda: up.append(restart(database)) if len(up) < RESTARTS else None):
-            all_at_once(4, [partial(work_of, client, worker, finals, until) for worker in range(4)])
+            work: list[Callable[[], None]] = [partial(work_of, client, n, finals, until) for n in range(4)]
+            work += [partial(tasks_of, client, n, until) for n in range(2)]
+            all_at_once(len(work), work)
         assert len(up) == RESTARTS
+        how = told(history)
+        finish(client, Client(service.base, history, token("olga", roles="operator", agent_roles="")), history)
         repeated = [client.open(key) for key in list(history.by_key())[:50] if key.startswith("open")]
         with database.superuser() as beside:
             assert check(history, beside, ended=False) == []
+            unfinished = beside.execute("SELECT count(*) FROM tasks WHERE status <> 'completed'").fetchone()
     statuses = Counter((str(call.outcome), call.status) for call in history.calls)
     waits = [
         min(call.ended for call in history.calls if call.outcome is Outcome.OK and call.ended > at) - at for at in up
     ]
-    print(f"{dict(statuses)}; first success {', '.join(f'{wait:.2f}' for wait in waits)} s after each start")
+    print(f"{dict(statuses)}; first success {', '.join(f'{wait:.2f}' for wait in waits)} s after each start; {how}")
+    assert unfinished == (0,)
     # No connection is cut: the service answers, whatever the database does.
-    assert {status for _, status in statuses} == {200, 201, 409, 503}
+    assert {status for _, status in statuses} == {200, 201, 202, 409, 503}
     assert statuses["refused", 503] >= RESTARTS
     assert all(call.replayed for call in repeated)
     assert {call.status for call in finals} == {200, 409}

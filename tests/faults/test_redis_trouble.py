@@ -13,8 +13,9 @@ from redis.exceptions import OutOfMemoryError
 
 from tests.api import Api
 from tests.database import superuser_connection
+from tests.faults.checker import check
 from tests.faults.harness import Client, Service, again_and_again, all_at_once, serving, until_final
-from tests.faults.history import Call, History, check
+from tests.faults.history import Call, History
 from tests.faults.valkey import Valkey, valkey, with_redis
 from tests.orchestrator.idempotency.keyed import NEW, assert_first, assert_replay, opened
 

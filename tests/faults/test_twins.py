@@ -13,8 +13,9 @@ import pytest
 
 from tests.api import token
 from tests.database import superuser_connection
+from tests.faults.checker import check
 from tests.faults.harness import Client, Service, serving
-from tests.faults.history import Call, History, Outcome, check
+from tests.faults.history import Call, History, Outcome
 from tests.faults.urls import SLOW_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)

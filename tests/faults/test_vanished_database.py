@@ -20,8 +20,9 @@ from orchestrator.patience import SECONDS, bounded
 from orchestrator.problems import ServiceUnavailable
 from tests.api import Api
 from tests.database import superuser_connection
+from tests.faults.checker import check
 from tests.faults.harness import Client, all_at_once, serving, target, through, until_final
-from tests.faults.history import Call, History, check
+from tests.faults.history import Call, History
 from tests.faults.proxy import COMMIT, Proxy, proxying
 from tests.gunicorn_server import HERE, environment
 from tests.orchestrator.idempotency.keyed import KEY, NEW, aside, assert_first, assert_refused, opened, wait_until_free

@@ -19,7 +19,7 @@ from tests.concurrency import tasks
 from tests.concurrency.racing import bearer
 from tests.database import superuser_connection
 from tests.faults.harness import Service, serving
-from tests.faults.history import SERVICE
+from tests.faults.stored import SERVICE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 

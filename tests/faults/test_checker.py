@@ -1,76 +1,20 @@
 """The checker finds what it is for: each planted violation by its own rule, and nothing where all is well."""
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator
 
-import psycopg
 import pytest
 
-from sessions_app.models import Session
 from tests import work
 from tests.database import superuser_connection
-from tests.faults.history import RULES, SERVICE, Call, History, Outcome, check
+from tests.faults.checker import RULES, check
+from tests.faults.history import Call, Outcome
+from tests.faults.stored import SERVICE
+from tests.faults.task_plants import TASK_PLANTS
+from tests.faults.world import Plant, World, found
 from tests.sessions_app.session_calls import somebody
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Connection = psycopg.Connection[Any]
-Plant = Callable[["World"], None]
-
-
-class World:
-    """A sound history: two sessions opened, one moved, one refused; attempts that were lost; a read of another's."""
-
-    def __init__(self, beside: Connection) -> None:
-        self.beside, self.history = beside, History()
-        self.a = self._opens("open-a")
-        self.b = self._opens("open-b")
-        self._moves("move-a-1", "active")
-        self._moves("move-a-2", "completed")
-        began = time.time()
-        self.say("refused-a", began, Outcome.REFUSED, 409, b'{"type":"/problems/illegal-transition"}')
-        self.say("refused-a", began, Outcome.REFUSED, 409, b'{"type":"/problems/illegal-transition"}', replayed=True)
-        self.say("never", began, Outcome.UNKNOWN)
-        self.say("busy", began, Outcome.REFUSED, 503, b"{}")
-        self.say("", began, Outcome.OK, 200, f'{{"session_id":"{self.b.id}"}}'.encode())
-
-    def say(self, key: str, started: float, outcome: Outcome, status: int = 0, body: bytes = b"", **more: Any) -> Call:
-        said = {"key": key, "op": "open", "object": "/sessions", "content_type": "application/json", **more}
-        return self.history.add(
-            Call(started=started, ended=time.time(), outcome=outcome, status=status, body=body, **said)
-        )
-
-    def _opens(self, key: str) -> Session:
-        began = time.time()
-        self.say(key, began, Outcome.UNKNOWN)
-        self.say(key, began, Outcome.REFUSED, 409, b'{"type":"/problems/request-in-flight"}')
-        session = work.open_session(by=somebody(), metadata={"key": key})
-        body = f'{{"session_id":"{session.id}"}}'.encode()
-        self.say(key, began, Outcome.OK, 201, body)
-        self.say(key, began, Outcome.OK, 201, body, replayed=True)
-        return session
-
-    def _moves(self, key: str, status: str) -> None:
-        began = time.time()
-        self.a = work.move_session(self.a, status, by=somebody(), reason=key)
-        at = f"/sessions/{self.a.id}"
-        self.say(key, began, Outcome.OK, 200, f'{{"session_id":"{self.a.id}"}}'.encode(), op="move", object=at)
-
-    def change(self, chosen: Callable[[Call], bool], **changes: Any) -> None:
-        """Let the clients have seen something else."""
-        self.history.calls = [replace(call, **changes) if chosen(call) else call for call in self.history.calls]
-
-    def forge(self, statement: str, *values: Any) -> None:
-        """As a superuser whom no trigger and no CHECK refuses, in a transaction that is never committed."""
-        self.beside.execute("BEGIN")
-        for table in ("sessions", "audit_events"):
-            self.beside.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-        for constraint in ("audit_events_columns", "audit_events_hash"):
-            self.beside.execute(f"ALTER TABLE audit_events DROP CONSTRAINT {constraint}")
-        done = self.beside.execute(statement, values)
-        assert done.rowcount == 1
 
 
 @pytest.fixture
@@ -78,10 +22,6 @@ def world() -> Iterator[World]:
     with superuser_connection() as beside:
         yield World(beside)
         beside.execute("ROLLBACK")
-
-
-def found(world: World) -> list[str]:
-    return sorted({violation.rule for violation in check(world.history, world.beside, patience=0.05)})
 
 
 def test_finds_nothing_where_all_is_well(world: World) -> None:
@@ -210,6 +150,13 @@ def test_finds_a_planted_violation(world: World, plant: Plant, rules: list[str])
     assert found(world) == rules
 
 
+@pytest.mark.parametrize(("plant", "rules"), TASK_PLANTS, ids=[plant.__name__ for plant, _ in TASK_PLANTS])
+def test_finds_a_violation_planted_in_tasks_and_approvals(world: World, plant: Plant, rules: list[str]) -> None:
+    assert found(world) == []
+    plant(world)
+    assert found(world) == rules
+
+
 def test_finds_a_transaction_left_open(world: World) -> None:
     with superuser_connection() as idle:
         idle.execute("BEGIN")
@@ -239,4 +186,4 @@ def test_waits_for_what_is_about_to_go(world: World) -> None:
 
 
 def test_every_rule_has_a_plant() -> None:
-    assert {rule for _, rules in PLANTS for rule in rules} | {"left over"} == set(RULES)
+    assert {rule for _, rules in [*PLANTS, *TASK_PLANTS] for rule in rules} | {"left over"} == set(RULES)
