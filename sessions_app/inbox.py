@@ -7,7 +7,7 @@ from orchestrator.actors import Actor
 from sessions_app import permissions
 from sessions_app.models import Approval
 
-# What `transitions.approval.barred()` and the state would refuse is not offered.
+# What `transitions.separation.barred()` and the state would refuse is not offered.
 _AWAITS = """(
   approvals.status = 'pending' AND approvals.expires_at > statement_timestamp() AND approvals.approver_role = ANY(%s)
   AND (approvals.created_by_issuer, approvals.created_by_subject) <> (%s, %s)

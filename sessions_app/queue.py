@@ -35,19 +35,31 @@ def _pending(columns: str, begins: str, of_type: str) -> str:
 # The next ones of each role; asked for all roles at once, PostgreSQL would sort all that waits for any of them. What
 # had to wait and may begin now is taken as a whole and sorted; where that is much, a third index has it in the order of
 # claims, among what still has to wait.
-_PLACE, _NEXT = "id, priority, created_at", f"ORDER BY priority DESC, created_at, id LIMIT {NEAR}"
+_PLACE, _SORTED = "id, priority, created_at", "ORDER BY priority DESC, created_at, id"
+_NEXT = f"{_SORTED} LIMIT {NEAR}"
 _NAMED = "(asked.types IS NULL OR task_type = ANY(asked.types))"
+# Nobody does what they decided about, whoever they act for: see `transitions.lease.claim()`. As a value, and not as a
+# condition that PostgreSQL could turn into a join with all decisions there are; and of what comes first until there is
+# enough, which is why it is sorted before.
+_DECIDED = """
+COALESCE((SELECT TRUE FROM approvals a JOIN approval_decisions d ON d.approval_id = a.id WHERE a.task_id = near.id
+  AND (d.decider_issuer, d.decider_subject) IN ((near.issuer, near.subject), (near.for_issuer, near.for_subject))
+  LIMIT 1), FALSE)"""
 # An array, and not a join: what waits now is seldom what the statistics say, and a join that is planned for one row
 # walks the queue again for each of two thousand.
 _NEAREST = f"""
-tasks.id = ANY(ARRAY(SELECT near.id
-FROM (unnest(%s::text[]) AS each(role) CROSS JOIN (SELECT %s::text, %s::text[]) AS given(tenant, types)) AS asked
-CROSS JOIN LATERAL (
-  WITH begun AS ({_pending(_PLACE, _BEGUN, _NAMED)} ORDER BY not_before LIMIT {_MANY})
-  ({_pending(_PLACE, _AT_ONCE, _NAMED)} {_NEXT})
-  UNION (TABLE begun)
-  UNION ({_pending(_PLACE, _BEGUN, _NAMED)} AND (SELECT count(*) FROM begun) = {_MANY} {_NEXT})
-) AS near {_NEXT}))
+tasks.id = ANY(ARRAY(SELECT near.id FROM (
+  SELECT there.*, asked.issuer, asked.subject, asked.for_issuer, asked.for_subject
+  FROM (unnest(%s::text[]) AS each(role)
+    CROSS JOIN (SELECT %s::text, %s::text[], %s::text, %s::text, %s::text, %s::text)
+    AS given(tenant, types, issuer, subject, for_issuer, for_subject)) AS asked
+  CROSS JOIN LATERAL (
+    WITH begun AS ({_pending(_PLACE, _BEGUN, _NAMED)} ORDER BY not_before LIMIT {_MANY})
+    ({_pending(_PLACE, _AT_ONCE, _NAMED)} {_NEXT})
+    UNION (TABLE begun)
+    UNION ({_pending(_PLACE, _BEGUN, _NAMED)} AND (SELECT count(*) FROM begun) = {_MANY} {_NEXT})
+  ) AS there {_SORTED} OFFSET 0
+) AS near WHERE NOT {_DECIDED} {_NEXT}))
 """
 
 _WAITS = " UNION ALL ".join(
@@ -62,13 +74,18 @@ FROM unnest(%s::int[], %s::text[], %s::text[], %s::text[]) AS asked(n, tenant, r
 
 
 def claimable(actor: Actor, roles: Collection[str], task_types: Collection[str] | None, most: int) -> QuerySet[Task]:
-    """What this actor may claim of these roles, and of these types where they are named: `most` tasks at the most."""
+    """What this actor may claim of these roles, and of these types where they are named: `most` tasks at the most.
+
+    Not among them is what they decided about, or the person they act for.
+    """
     due = Q(not_before__isnull=True) | Q(not_before__lte=Now())
     rows = permissions.visible(Task, actor).filter(due, status=TaskStatus.PENDING, tenant=actor.tenant)
     rows = rows.filter(Q(deadline__isnull=True) | Q(deadline__gt=Now()))
     if task_types is not None:
         rows = rows.filter(task_type__in=task_types)
-    asked = [list(roles), actor.tenant, None if task_types is None else list(task_types)]
+    who, person = actor.identity, actor.on_behalf_of
+    asked = [list(roles), actor.tenant, None if task_types is None else list(task_types), who.issuer, who.subject]
+    asked += [None, None] if person is None else [person.issuer, person.subject]
     nearest = RawSQL(_NEAREST, asked, BooleanField())  # noqa: S611  no input in it
     return rows.filter(nearest).order_by(*ORDER)[:most]
 

@@ -125,6 +125,17 @@ class Approval(Recorded):
         """Whether its time had passed when the row was read, by the database's clock."""
         return self.expires_at <= self.now
 
+    def replaces(self, other: "Approval") -> bool:
+        """Whether yes to this is yes to no less than the other asked: of the same role, as many people and the same
+        action, asked after it.
+        """
+        return (
+            self.approver_role == other.approver_role
+            and self.required_approvals >= other.required_approvals
+            and bytes(self.action_digest or b"") == bytes(other.action_digest or b"")
+            and self.created_at > other.created_at
+        )
+
     def is_told_by_version(self) -> bool:
         """Whether whoever knows this version knows the row: what is allowed changes when its time passes."""
         return self.is_terminal or not self.is_overdue()

@@ -1,4 +1,8 @@
-"""What the answer to an approval does to its task. An active task stays with its holder, whatever the answer."""
+"""What the answer to an approval does to its task.
+
+Only to one that waits for that answer: one that was asked about a held task moves nothing, whatever the answer, and
+wherever its task has gone since.
+"""
 
 from audit_app.trail import Action
 from orchestrator.actors import Actor
@@ -11,10 +15,22 @@ from sessions_app.transitions.ending import close_approvals
 REJECTED = {"code": "approval-rejected", "message": "Somebody who was asked refused."}
 EXPIRED = {"code": "approval-expired", "message": "Nobody who was asked answered in time."}
 
+_WITHDRAWN = "approval-withdrawn"
+
 
 def granted(task: Task, approval: Approval, *, actor: Actor) -> None:
-    """A locked task that waited goes on, once no other question is open."""
-    if task.status != TaskStatus.BLOCKED or _is_asked(task):
+    """A locked task that waited goes on, once no other question that it waits for is open.
+
+    It is cancelled instead where one was withdrawn and nothing as strict was answered in its place: nobody is to get
+    round those who were asked by asking others.
+    """
+    if not _waits(task, approval):
+        return
+    asked = _asked(task)
+    if any(one.status == ApprovalStatus.PENDING for one in asked):
+        return
+    if any(one.status == ApprovalStatus.CANCELLED and not _is_replaced(one, asked) for one in asked):
+        _cancel(task, approval, actor=actor, reason=_WITHDRAWN)
         return
     with changed(task, Action.TASK_UNBLOCKED, actor=actor, cause=approval.last_event) as ready:
         ready.unblock()
@@ -22,7 +38,7 @@ def granted(task: Task, approval: Approval, *, actor: Actor) -> None:
 
 def refused(task: Task, approval: Approval, *, actor: Actor) -> None:
     """A locked task that waited fails, and whatever else was asked about it is asked no more."""
-    if task.status != TaskStatus.BLOCKED:
+    if not _waits(task, approval):
         return
     reason = REJECTED["code"]
     with changed(task, Action.TASK_FAILED, actor=actor, reason=reason, cause=approval.last_event) as failed:
@@ -32,12 +48,25 @@ def refused(task: Task, approval: Approval, *, actor: Actor) -> None:
 
 
 def withdrawn(task: Task, approval: Approval, *, actor: Actor) -> None:
-    """A locked task that waited is cancelled, unless another question is open."""
-    if task.status != TaskStatus.BLOCKED or _is_asked(task):
-        return
-    with changed(task, Action.TASK_CANCELLED, actor=actor, cause=approval.last_event) as cancelled:
+    """A locked task that waited is cancelled, unless another question that it waits for is open."""
+    if _waits(task, approval) and not any(one.status == ApprovalStatus.PENDING for one in _asked(task)):
+        _cancel(task, approval, actor=actor)
+
+
+def _waits(task: Task, approval: Approval) -> bool:
+    return approval.blocks and task.status == TaskStatus.BLOCKED
+
+
+def _asked(task: Task) -> list[Approval]:
+    """What the task waits for, or waited for."""
+    return list(Approval.objects.filter(task=task, blocks=True).defer("action", "reason", "notes"))
+
+
+def _is_replaced(one: Approval, asked: list[Approval]) -> bool:
+    return any(other.status == ApprovalStatus.APPROVED and other.replaces(one) for other in asked)
+
+
+def _cancel(task: Task, approval: Approval, *, actor: Actor, reason: str = "") -> None:
+    with changed(task, Action.TASK_CANCELLED, actor=actor, reason=reason, cause=approval.last_event) as cancelled:
         cancelled.cancel()
-
-
-def _is_asked(task: Task) -> bool:
-    return Approval.objects.filter(task=task, status=ApprovalStatus.PENDING).exists()
+    close_approvals([task], actor=actor)

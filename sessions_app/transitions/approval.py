@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from audit_app.trail import Action, instant
-from orchestrator.actors import Actor, Kind
+from orchestrator.actors import Actor
 from orchestrator.canonical import dumps
 from orchestrator.problems import Forbidden, SeparationOfDuties
 from orchestrator.work_problems import (
@@ -30,7 +30,9 @@ from sessions_app.models.decision import Verdict
 from sessions_app.models.task import TaskStatus
 from sessions_app.transitions import answering
 from sessions_app.transitions.change import changed, create, insist_on_version, lock
+from sessions_app.transitions.lapse import REPEATABLE, requeue_lapsed
 from sessions_app.transitions.refusing import remembered
+from sessions_app.transitions.separation import barred, kept_from_using
 from sessions_app.transitions.settling import count_settled
 
 
@@ -51,13 +53,19 @@ def digest_of(action: Mapping[str, Any]) -> bytes:
 
 
 def request(task: Task, question: Question, *, actor: Actor) -> Approval:
-    """Ask about a task: one that nobody has begun waits for the answer, one that is held stays with its holder.
+    """Ask about a task: one that nobody holds waits for the answer, one that is held stays with its holder.
 
-    Raises IllegalTransition for a task that is over.
+    One whose lease ran out is held by nobody, whether or not the sweep has come by: it is put back first.
+    Raises IllegalTransition for a task that is over, or would be with the sweep.
     """
     fresh = lock(task)
-    if fresh.is_terminal:
-        raise IllegalTransition(before=str(fresh.status), to=str(TaskStatus.BLOCKED), allowed=())
+    if fresh.is_lapsed():
+        requeue_lapsed(Task.objects.filter(REPEATABLE, pk=fresh.pk), actor=actor)
+        fresh = lock(task)
+    if fresh.is_terminal or fresh.is_lapsed():
+        raise IllegalTransition(
+            before=str(fresh.status), to=str(TaskStatus.BLOCKED), allowed=fresh.allowed_transitions()
+        )
     approval = ask(fresh, question, at=fresh.now, actor=actor)
     if fresh.status == TaskStatus.PENDING:
         with changed(fresh, Action.TASK_BLOCKED, actor=actor, cause=approval.last_event) as waiting:
@@ -139,14 +147,13 @@ def consume(
     """Use what was agreed to, once, for exactly that action: whoever may go on has it from here.
 
     The lock settles the race of two who use it at once: the second finds it used. Raises Forbidden for somebody who
-    neither asked nor holds the task, SeparationOfDuties for somebody who decided it, DeadlineExceeded past the task's
-    deadline, ActionMismatch and AlreadyConsumed, all remembered; IllegalTransition where it is not approved or its task
-    is over, PreconditionFailed if `if_match` names other versions.
+    neither asked nor holds the task, or held it and holds it no more, DeadlineExceeded past the task's deadline,
+    ActionMismatch and AlreadyConsumed, all remembered; IllegalTransition where it is not approved or its task is over,
+    PreconditionFailed if `if_match` names other versions.
     """
     task, fresh = _locked(approval, None)
-    if actor.identity not in (fresh.created_by, None if task.is_lapsed() else task.holder):
-        refusal = Forbidden("Only whoever asked, or holds the task, may consume it.")
-        raise remembered(refusal, fresh, "consume", actor=actor)
+    if (why := kept_from_using(fresh, task, actor)) is not None:
+        raise remembered(Forbidden(why), fresh, "consume", actor=actor)
     insist_on_version(fresh, if_match)
     if fresh.status != ApprovalStatus.APPROVED or task.is_terminal:
         before = str(task.status if task.is_terminal else fresh.status)
@@ -155,27 +162,11 @@ def consume(
         raise remembered(DeadlineExceeded(), fresh, "consume", actor=actor)
     if not hmac.compare_digest(bytes(fresh.action_digest or b""), digest_of(action)):
         raise remembered(ActionMismatch(), fresh, "consume", actor=actor)
-    if Decision.objects.filter(approval=fresh, **_decider(actor)).exists():
-        # Whoever agreed may have come to hold the task since: still nobody does what they allowed themselves.
-        raise remembered(SeparationOfDuties("You decided it yourself."), fresh, "consume", actor=actor)
     if fresh.consumed_at is not None:
         raise remembered(AlreadyConsumed(f"It was at {instant(fresh.consumed_at)}."), fresh, "consume", actor=actor)
     with changed(fresh, Action.APPROVAL_CONSUMED, actor=actor) as used:
         used.consumed_at = used.now
     return fresh
-
-
-def barred(approval: Approval, task: Task, actor: Actor) -> str | None:
-    """Why this actor must not decide that, or None: separation of duties, whatever roles they have."""
-    if actor.kind is not Kind.PERSON:
-        return "Agents and service accounts decide nothing."
-    if actor.identity == approval.created_by:
-        return "You asked for it yourself."
-    if actor.identity == approval.on_behalf_of:
-        return "It was asked on your behalf."
-    if actor.identity in (task.holder, task.held_for):
-        return "You hold the task, or an agent holds it on your behalf."
-    return None
 
 
 def _locked(approval: Approval, if_match: frozenset[int] | None) -> tuple[Task, Approval]:
@@ -196,13 +187,10 @@ def _insist_on_decision(
     if fresh.status != ApprovalStatus.PENDING:
         refusal = IllegalTransition(before=str(fresh.status), to=str(verdict), allowed=())
         raise remembered(refusal, fresh, attempted, actor=actor)
-    if Decision.objects.filter(approval=fresh, **_decider(actor)).exists():
+    who = actor.identity
+    if Decision.objects.filter(approval=fresh, decider_issuer=who.issuer, decider_subject=who.subject).exists():
         raise remembered(AlreadyDecided(), fresh, attempted, actor=actor)
     return task, fresh
-
-
-def _decider(actor: Actor) -> dict[str, str]:
-    return {"decider_issuer": actor.identity.issuer, "decider_subject": actor.identity.subject}
 
 
 def _insist_on_time(approval: Approval, attempted: str, to: str, actor: Actor) -> None:

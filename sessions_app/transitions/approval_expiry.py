@@ -20,7 +20,7 @@ _REASON = "Its time passed."
 
 
 def expire_many(rows: QuerySet[Approval], *, actor: Actor) -> int:
-    """Expire overdue approvals; the blocked tasks among theirs fail. How many approvals expired.
+    """Expire overdue approvals; the tasks that wait for one of them fail. How many approvals expired.
 
     Their tasks are locked first, as everywhere, and those that somebody else holds are passed over with their
     approvals: so nobody waits here while holding a lock, and no circle of waiting can close.
@@ -39,7 +39,7 @@ def expire_many(rows: QuerySet[Approval], *, actor: Actor) -> int:
 
 
 def _fail_blocked(expired: list[Approval], *, actor: Actor) -> None:
-    causes = {approval.task_id: approval.last_event for approval in expired}
+    causes = {approval.task_id: approval.last_event for approval in expired if approval.blocks}
     blocked = Task.objects.filter(pk__in=causes, status=TaskStatus.BLOCKED).order_by("pk")
     with change_many(
         blocked, Action.TASK_FAILED, actor=actor, reason=EXPIRED["code"], cause=lambda task: causes[task.pk]

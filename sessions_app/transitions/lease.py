@@ -6,19 +6,20 @@ database's clock, and by the one who claimed it. Whatever comes late is refused,
 
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from psycopg.types.json import Jsonb
 
 from audit_app.trail import Action
 from orchestrator.actors import Actor
 from orchestrator.work_problems import DeadlineExceeded, LeaseLost
-from sessions_app.models import Task
+from sessions_app.models import Decision, Task
 from sessions_app.models.attempt import AttemptOutcome
 from sessions_app.models.task import TaskStatus
 from sessions_app.transitions import attempts
@@ -41,16 +42,19 @@ class Grant:
 
 def claim(rows: QuerySet[Task], *, actor: Actor, lasting: timedelta) -> list[Grant]:
     """Take the pending tasks of a query, in its order, for `lasting`. Those that somebody else is just taking are
-    passed over, so that each goes to exactly one.
+    passed over, so that each goes to exactly one; and those about which the actor, or the person they act for, decided.
     """
     grants = []
     with change_many(rows, Action.TASK_CLAIMED, actor=actor) as batch:
+        decided = _decided_by(actor, batch)
         for task in batch:
+            if task.pk in decided:
+                continue
             token = secrets.token_urlsafe(_TOKEN_BYTES)
             task.claim()
             _lease(task, token, actor, lasting)
             grants.append(Grant(task, token))
-    attempts.begin_many(batch)
+    attempts.begin_many([grant.task for grant in grants])
     return grants
 
 
@@ -176,6 +180,20 @@ def _hand_back(
     attempts.end(held, outcome, at=fresh.now, ended_by=ended_by)
     close_approvals([fresh] if fresh.is_terminal else [], actor=actor)
     return fresh
+
+
+def _decided_by(actor: Actor, batch: Sequence[Task]) -> set[UUID]:
+    """Those of some locked tasks about which they decided. Nobody does what they allowed themselves.
+
+    Looked for under the locks: who reads the queue while they decide does not see yet that they did.
+    """
+    if not batch:
+        return set()
+    who = Q(decider_issuer=actor.identity.issuer, decider_subject=actor.identity.subject)
+    if (person := actor.on_behalf_of) is not None:
+        who |= Q(decider_issuer=person.issuer, decider_subject=person.subject)
+    ids = [task.pk for task in batch]
+    return set(Decision.objects.filter(who, approval__task_id__in=ids).values_list("approval__task_id", flat=True))
 
 
 def _lease(task: Task, token: str, actor: Actor, lasting: timedelta) -> None:

@@ -188,8 +188,8 @@ documented = extend_schema_view(
     cancel=extend_schema(
         operation_id="cancel_approval",
         summary="Ask no more",
-        description="For whoever asked, and operators. A blocked task is cancelled with it, unless another question is"
-        " open.",
+        description="For whoever asked, and operators. A task that waits for it is cancelled with it, unless it waits"
+        " for another too.",
         parameters=[ID, IF_MATCH, etag(200)],
         request={JSON: ReasonBody},
         responses={200: _answer(_CANCELLED, "The approval as it is now")},
@@ -199,8 +199,8 @@ documented = extend_schema_view(
     consume=extend_schema(
         operation_id="consume_approval",
         summary="Use what was agreed to, once",
-        description="For whoever asked, or holds the task. The action must be the one that was approved: the same by"
-        " its canonical JSON (RFC 8785).",
+        description="For whoever holds the task, or asked and never held it. The action must be the one that was"
+        " approved: the same by its canonical JSON (RFC 8785).",
         parameters=[ID, IF_MATCH, etag(200)],
         request={JSON: ConsumeBody},
         responses={200: _answer(_CONSUMED, "The approval as it is now")},
@@ -208,7 +208,6 @@ documented = extend_schema_view(
         extensions=refusals(
             InvalidRequest,
             NotFound,
-            SeparationOfDuties,
             IllegalTransition,
             DeadlineExceeded,
             ActionMismatch,

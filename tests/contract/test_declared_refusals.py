@@ -17,9 +17,9 @@ from tests.api import Api, token
 from tests.contract.api_document import Operation, assert_as_documented, operations
 from tests.contract.ready import OLGA, ready
 from tests.database import service_connection
-from tests.sessions_app.approval_calls import ACTION, PAST, agree, ask, task_of
+from tests.sessions_app.approval_calls import PAST, agree, ask, task_of
 from tests.sessions_app.session_calls import UNKNOWN_ID, overdue_session, session_in, somebody
-from tests.sessions_app.task_calls import claimed, lapse, pass_deadline, task_in
+from tests.sessions_app.task_calls import lapse, pass_deadline, task_in
 from tests.work import open_session
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -140,11 +140,7 @@ def _on_what_is_over(call: Call) -> Any:
 
 
 def _in_ones_own_matter(call: Call) -> Any:
-    if not call.path.endswith("/consume"):
-        return call.ask_on(ask(by=OLGA, approver_role="finance"))
-    agreed = agree(ask(approver_role="finance", action=ACTION), "olga")
-    claimed(task_of(agreed), by=OLGA)
-    return call.ask_on(agreed)
+    return call.ask_on(ask(by=OLGA, approver_role="finance"))
 
 
 def _of_several(call: Call) -> Any:

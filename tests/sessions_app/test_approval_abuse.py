@@ -33,6 +33,7 @@ from tests.sessions_app.approval_calls import (
     withdraw,
 )
 from tests.sessions_app.session_calls import somebody
+from tests.sessions_app.task_calls import lapse
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -153,7 +154,10 @@ def test_by_the_holder_of_the_lease(verb: str) -> None:
 
 @both
 def test_by_the_holder_of_a_lease_that_lapsed_and_was_not_swept(verb: str) -> None:
-    barred(Api(token("finn", "approver", "manager")), "finn", ask(task_states.lapsed()), verb)
+    task = task_states.active()
+    approval = ask(task)
+    lapse(task)
+    barred(Api(token("finn", "approver", "manager")), "finn", approval, verb)
 
 
 @both
@@ -347,13 +351,49 @@ def test_consume_by_one_who_agreed() -> None:
 
 
 def test_consume_by_a_former_holder_whose_lease_lapsed(operator: Api) -> None:
-    approval = agree(ask(task_states.lapsed(), action=ACTION))
+    task = task_states.active()
+    approval = agree(ask(task, action=ACTION))
+    lapse(task)
     with nothing_but_refused(("finn", "consume", "forbidden")):
         problem_of(asker("finn").post(where(approval, "consume"), BODY), 403, "forbidden")
     operator.post(f"/tasks/{approval.task_id}/force-release", {"reason": "it lapsed"})
     with nothing_moves():
         problem_of(asker("finn").post(where(approval, "consume"), BODY), 404, "not-found")
     assert now(approval).consumed_at is None
+
+
+def test_consume_by_a_former_holder_who_asked_while_they_held_it(operator: Api) -> None:
+    task = task_states.active()
+    approval = agree(ask(task, by=somebody("finn"), action=ACTION))
+    lapse(task)
+    late = ("finn", "consume", "forbidden")
+    with nothing_but_refused(late):
+        problem_of(asker("finn").post(where(approval, "consume"), BODY), 403, "forbidden")
+    operator.post(f"/tasks/{task.pk}/force-release", {"reason": "it lapsed"})
+    task_states.held(task, by=somebody("frank"))
+    with nothing_but_refused(late):
+        problem_of(asker("finn").post(where(approval, "consume"), BODY), 403, "forbidden")
+    assert asker("frank").post(where(approval, "consume"), BODY).status_code == 200
+
+
+def test_claim_by_one_who_agreed() -> None:
+    agree(ask())
+    for caller in (everything("petra"), Api(token("petra", act_subject="bot"))):
+        with nothing_moves():
+            assert caller.post("/tasks/claim", {"roles": ["finance"], "max": 10}).json() == {"tasks": []}
+
+
+def test_swapping_those_who_are_asked(operator: Api) -> None:
+    task, (asked,) = ask_at_creation(question())
+    operator.post("/approvals", {"task_id": str(task.pk), "approver_role": "desk"})
+    operator.post(where(asked, "cancel"), {})
+    agree(Approval.objects.get(approver_role="desk"))
+    assert task_of(asked).status == "cancelled"
+
+
+def test_asking_on_a_lease_that_lapsed_so_that_nothing_waits() -> None:
+    approval = ask(task_states.lapsed(), by=somebody("finn"))
+    assert (task_of(approval).status, approval.blocks) == ("blocked", True)
 
 
 def test_consume_of_a_changed_payload() -> None:

@@ -119,13 +119,29 @@ def test_deciding_by_task_takes_one_more_to_find_it() -> None:
         call(caller, "POST", "/approvals", body, status=202)
 
 
-def test_calling_it_off_takes_eight_and_using_it_one_more_to_see_that_the_caller_did_not_decide(agent: Api) -> None:
+def test_calling_it_off_takes_eight_and_using_it_one_more_to_see_that_who_asked_never_held_the_task(agent: Api) -> None:
     approval = ask(task_states.active())
     with costs(*FOUND, *TOLD, *ANSWER):
         call(agent, "POST", where(approval, "cancel"), {}, status=200)
     approval = agree(ask(task_states.active(), action=ACTION))
     with costs(*FOUND, "SELECT", *TOLD, *ANSWER):
         call(agent, "POST", where(approval, "consume"), {"action": ACTION}, status=200)
+    approval = agree(ask(task_states.active(), action=ACTION))
+    with costs(*FOUND, *TOLD, *ANSWER):
+        call(Api(token("finn")), "POST", where(approval, "consume"), {"action": ACTION}, status=200)
+
+
+def test_asking_about_a_task_whose_lease_ran_out_takes_five_more_to_put_it_back(agent: Api) -> None:
+    body = {"task_id": str(task_states.lapsed().pk), "approver_role": "manager"}
+    back = ("SELECT", "UPDATE", "COPY", "UPDATE", "SELECT")
+    with costs("BEGIN", "SELECT", "SELECT", *back, "INSERT", "INSERT", "UPDATE", "INSERT", "SELECT", "COMMIT"):
+        call(agent, "POST", "/approvals", body, status=201)
+
+
+def test_calling_off_what_a_task_waits_for_takes_four_more_to_cancel_it(agent: Api) -> None:
+    approval = ask()
+    with costs(*FOUND, *TOLD, "SELECT", *TOLD, "SELECT", *ANSWER):
+        call(agent, "POST", where(approval, "cancel"), {}, status=200)
 
 
 def test_a_refusal_that_is_remembered_takes_a_transaction_of_its_own() -> None:

@@ -27,6 +27,7 @@ from tests.sessions_app.approval_calls import (
     where,
 )
 from tests.sessions_app.session_calls import UNKNOWN_ID, last_event, somebody
+from tests.sessions_app.task_calls import lapse
 from tests.work import assert_chain_holds
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -106,10 +107,24 @@ def test_whoever_asked_uses_it_as_an_agent_or_operator_alone() -> None:
 
 
 def test_whoever_lost_the_lease_uses_nothing() -> None:
-    approval = agree(ask(task_states.lapsed(), action=ACTION))
+    task = task_states.active()
+    others, own = (agree(ask(task, by=somebody(who), action=ACTION)) for who in ("alice", "finn"))
+    lapse(task)
+    for approval in (others, own):
+        with nothing_but_refused(("finn", "consume", "forbidden")):
+            answer = asker("finn").post(where(approval, "consume"), BODY)
+        problem_of(answer, 403, "forbidden")
+
+
+def test_whoever_holds_it_again_uses_what_they_asked_before() -> None:
+    task, lease_token = task_states.held()
+    approval = agree(ask(task, by=somebody("finn"), action=ACTION))
+    finn = asker("finn")
+    finn.post(f"/tasks/{task.pk}/release", {"lease_token": lease_token})
     with nothing_but_refused(("finn", "consume", "forbidden")):
-        answer = asker("finn").post(where(approval, "consume"), BODY)
-    problem_of(answer, 403, "forbidden")
+        finn.post(where(approval, "consume"), BODY)
+    task_states.held(task)
+    assert finn.post(where(approval, "consume"), BODY).status_code == 200
 
 
 def test_it_may_be_used_after_the_time_in_which_it_could_be_decided(agent: Api) -> None:

@@ -20,6 +20,7 @@ from psycopg.errors import (
 
 from sessions_app.models import Approval, Decision, Recorded, Task
 from tests import work
+from tests.api import Api, token
 from tests.database import owner_connection, service_connection, superuser_connection
 from tests.sessions_app import task_states
 from tests.sessions_app.approval_calls import (
@@ -33,6 +34,7 @@ from tests.sessions_app.approval_calls import (
     nothing_moves,
     now,
     task_of,
+    withdraw,
 )
 from tests.sessions_app.session_calls import UNKNOWN_ID
 
@@ -452,6 +454,60 @@ def test_refuses_to_let_a_task_go_on_to_which_nobody_agreed(beside: Beside, stat
     with refused(beside, IntegrityConstraintViolation, "nobody agreed"):
         move(beside, approval, status=status)
         move(beside, task_of(approval), status="pending")
+
+
+def test_refuses_to_let_a_task_go_on_after_a_withdrawal_and_the_answer_of_others(beside: Beside) -> None:
+    first = ask()
+    ask(task_of(first), approver_role="board")
+    second = ask(task_of(first), approver_role="desk")
+    withdraw(first)
+    agree(second)
+    with refused(beside, IntegrityConstraintViolation, "was withdrawn"):
+        open_one = Approval.objects.get(status="pending")
+        say(beside, open_one, "max")
+        move(beside, open_one, granted=1, status="approved")
+        move(beside, task_of(first), status="pending")
+
+
+def test_refuses_to_let_a_task_go_on_for_what_its_holder_was_granted(beside: Beside) -> None:
+    task, lease_token = task_states.held()
+    agree(ask(task))
+    body = {"lease_token": lease_token}
+    assert Api(token("finn")).post(f"/tasks/{task.pk}/release", body).status_code == 200
+    approval = ask(task)
+    with refused(beside, IntegrityConstraintViolation, "nobody agreed"):
+        move(beside, approval, status="cancelled")
+        move(beside, task_of(approval), status="pending")
+
+
+# Whoever decided about a task does not do it.
+
+LEASE = {
+    "status": "active",
+    "lease_epoch": 1,
+    "lease_token_hash": bytes(32),
+    "lease_seconds": 60,
+    "lease_expires_at": "2099-01-01T00:00Z",
+    "lease_issuer": ISSUER,
+}
+
+
+@pytest.mark.parametrize(
+    "holder",
+    [
+        {"lease_subject": "petra"},
+        {"lease_subject": "bot", "lease_for_issuer": ISSUER, "lease_for_subject": "petra"},
+    ],
+    ids=["themselves", "through an agent"],
+)
+def test_refuses_a_holder_who_decided(beside: Beside, holder: dict[str, str]) -> None:
+    task = task_of(agree(ask()))
+    with refused(beside, IntegrityConstraintViolation, "does not do it"):
+        move(beside, task, **LEASE, **holder)
+    with beside.transaction():
+        move(beside, task, **LEASE, lease_subject="paul")
+    with refused(beside, IntegrityConstraintViolation, "does not do it"):
+        move(beside, Task.objects.get(pk=task.pk), **holder)
 
 
 def test_refuses_to_let_a_task_go_on_whose_approvals_are_gone(beside: Beside) -> None:

@@ -22,6 +22,7 @@ from tests.sessions_app.approval_calls import (
     where,
 )
 from tests.sessions_app.session_calls import UNKNOWN_ID, events_of, somebody
+from tests.sessions_app.task_calls import lapse
 from tests.work import assert_chain_holds
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,6 +30,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def body(task: Task, **more: Any) -> dict[str, Any]:
     return {"task_id": str(task.pk), "approver_role": "manager", **more}
+
+
+def unwanted_and_lapsed() -> Task:
+    task = task_states.asked()
+    lapse(task)
+    return task
 
 
 def moment(text: str) -> datetime:
@@ -113,6 +120,37 @@ def test_a_held_task_stays_with_its_holder() -> None:
     assert (after.status, after.version, after.holder) == ("active", task.version, task.holder)
     assert [event.event_type for event in events_of(task.pk)][-1] == "task.claimed"
     assert not Approval.objects.get().blocks
+
+
+def test_a_task_whose_lease_ran_out_waits_whether_or_not_the_sweep_came_by() -> None:
+    task = task_states.lapsed()
+    answer = asker().post("/approvals", body(task))
+    assert answer.status_code == 201, answer.content
+    approval = Approval.objects.get()
+    after, told = task_of(approval), events_of(task.pk)[2:]
+    assert (after.status, approval.blocks, after.attempt) == ("blocked", True, 2)
+    assert [(event.event_type, event.reason) for event in told] == [
+        ("task.requeued", "lease-lost"),
+        ("task.blocked", ""),
+    ]
+    assert [attempt.outcome for attempt in after.attempts.all()] == ["lease-lost"]
+    assert_chain_holds(task)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda: task_states.lapsed(task_states.pending(max_attempts=1)),
+        unwanted_and_lapsed,
+    ],
+    ids=["its last attempt", "its end was asked for"],
+)
+def test_nothing_is_asked_about_a_task_that_is_over_with_the_sweep(end: Any) -> None:
+    task = end()
+    with nothing_moves():
+        answer = asker().post("/approvals", body(task))
+    said = problem_of(answer, 409, "illegal-transition")
+    assert (said["from"], said["to"]) == ("active", "blocked")
 
 
 def test_a_blocked_task_waits_for_every_question(agent: Api) -> None:

@@ -128,7 +128,8 @@ def claims() -> dict[str, tuple[str, int, str]]:
     for what, actor, roles, types, index in asked:
         rows = queue.claimable(actor, roles, types, 10)
 
-        (sql,) = sent(partial(boundary.write, partial(lease.claim, rows, actor=actor, lasting=MINUTE)), "SELECT")
+        # What comes second is whether the caller decided about any of what was found.
+        sql, _ = sent(partial(boundary.write, partial(lease.claim, rows, actor=actor, lasting=MINUTE)), "SELECT")
         found[what] = (sql, len(roles), index)
     return found
 
