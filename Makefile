@@ -43,6 +43,8 @@ lint: .venv/installed-dev ## ruff, mypy, the import arrows, missing migrations, 
 	$(BIN)/python -W ignore -m tests.manage makemigrations --check --dry-run
 	$(BIN)/python -W ignore -m tests.manage draw_states --check
 	$(BIN)/python -W ignore -m tests.manage list_problems --check
+	$(BIN)/python -W ignore -m tests.manage list_settings --check
+	$(BIN)/python -W ignore -m tests.manage list_environment --check
 
 format: .venv/installed-dev ## Format the code
 	$(BIN)/ruff format .

@@ -7,12 +7,15 @@ from typing import Any
 from orchestrator import metric_files
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8088')}"
+"""Where it listens. `make run` and `make demo` take PORT too."""
 wsgi_app = "orchestrator.wsgi:application"
 worker_class = "orchestrator.draining.DrainingWorker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+"""Processes: one for each core is enough."""
 # Few that work answer faster than many: the interpreter lock changes hands at each query. But those that wait for a
 # task or an answer only sleep, and half of the threads may.
 threads = int(os.environ.get("WEB_THREADS", "4"))
+"""Threads of each process. At most half of them wait for something; [operations](operations.md#waiting-callers)."""
 raw_env = [f"MOST_WAITING={threads // 2}"]
 # Longer than every timeout of the database's, so that a slow statement ends as an answer and not as a killed worker.
 timeout = 30
@@ -21,6 +24,7 @@ graceful_timeout = 15
 keepalive = 5
 # Whatever a library leaks, it leaks for so many requests; with jitter, so that the workers do not start anew together.
 max_requests = int(os.environ.get("WEB_MAX_REQUESTS", "20000"))
+"""So many requests, or up to a tenth more, and a process is replaced by a new one. 0 is never."""
 max_requests_jitter = max_requests // 10
 # Each worker says that it lives by touching a file, which on a slow disk would stand in its way.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108

@@ -3,6 +3,7 @@
 from orchestrator import env
 
 LOG_LEVEL = env.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), "info").upper()
+"""What is less than this is not logged. Each request is a line at `info`."""
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -8,8 +8,11 @@ _PRODUCTION = env.production()
 
 # How people log in to the admin: at the first of the issuers, as this client of it. Without a client id they cannot.
 OIDC_RP_CLIENT_ID = env.text("OIDC_RP_CLIENT_ID", "")
+"""The client at the first issuer by which people log in. Without it they cannot log in there."""
 OIDC_RP_CLIENT_SECRET = env.secret("OIDC_RP_CLIENT_SECRET") if OIDC_RP_CLIENT_ID else ""
+"""That client's secret; must be set with the client."""
 OIDC_RP_SCOPES = env.text("OIDC_RP_SCOPES", "openid profile email")
+"""What a login asks for."""
 OIDC_STAFF_ROLES = env.names("OIDC_STAFF_ROLES", ("operator", "auditor", "approver"))
 """Who of those who log in may use the admin: whoever holds one of these roles."""
 OIDC_USE_PKCE = True

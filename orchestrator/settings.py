@@ -10,12 +10,15 @@ from orchestrator.openapi_settings import SPECTACULAR_SETTINGS  # noqa: F401  dr
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 ORCHESTRATOR_ENV = env.choice("ORCHESTRATOR_ENV", ("development", "production"), "development")
+"""`production` refuses to start with what would be unsafe there; see [security](security.md#production)."""
 VAR = env.place("ORCHESTRATOR_VAR", BASE_DIR / "var")
 """Where the service keeps what is its own: the local signing key and, under `make run`, the database."""
 
 DEBUG = False
 SECRET_KEY = env.secret("SECRET_KEY", VAR / "secret_key")
+"""What cookies are signed with: 32 random characters or more. `make run` makes one."""
 ALLOWED_HOSTS = list(env.names("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")))
+"""The names that the service is called by: a request for another is refused."""
 
 # The service's role. Migrations run as the owner: DATABASE_URL="$DATABASE_OWNER_URL" manage.py migrate
 DATABASES = {
@@ -26,6 +29,7 @@ DATABASES = {
         "ATOMIC_REQUESTS": False,
     }
 }
+"""The database, as the service's role; `make run` makes one."""
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -94,12 +98,14 @@ ADMIN_PATHS = ("/admin/", "/oidc/")
 """Where people log in by a cookie. Nowhere else is one read."""
 
 MAX_BODY_BYTES = env.whole("MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024)
+"""How long a body may be. The proxy has the same number, in `docker/nginx/limits.conf` and `refusals.conf`."""
 # One byte more: a body in chunks is given that length, and judged once it is read.
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES + 1
 SESSION_RETENTION_DAYS = env.whole("SESSION_RETENTION_DAYS", 7, 1, 3650)
+"""How long a session lasts unless it is opened with an `expires_at` of its own."""
 
 MOST_WAITING = env.whole("MOST_WAITING", 1, 0, 10_000)
-"""How many callers may wait at once in one process: half of its threads. More are answered at once."""
+"""How many callers may wait at once in one process. More are answered at once. gunicorn sets half of WEB_THREADS."""
 
 RATE_LIMIT = env.rate("RATE_LIMIT", "off")
 """How often a subject may call: "600/60" is 600 calls in 60 seconds, which may come at once. "off" is no limit."""
@@ -109,6 +115,7 @@ TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 """The networks of our own proxies: only what they say of the caller's address is believed."""
 
 IDEMPOTENCY_ENABLED = env.flag("IDEMPOTENCY_ENABLED", True)
+"""Whether an `Idempotency-Key` is looked at. Off, `/tasks/route` still demands one."""
 IDEMPOTENCY_TTL_SECONDS = env.seconds("IDEMPOTENCY_TTL_SECONDS", 86_400)
 """How long a key is remembered. After it, the key is new."""
 IDEMPOTENCY_PASSED_OVER = ("/tasks/claim", "/tasks/*/heartbeat")
@@ -136,12 +143,22 @@ if REDIS_URL:
     }
 
 OIDC_ISSUERS = env.issuers()
-"""Whose tokens are taken. With none, those signed with the service's own key."""
+"""Whose tokens are taken. With none, those signed with the service's own key.
+
+- `OIDC_ISSUER_URL` (an http or https address): The one issuer, as its tokens name it. Production takes https alone.
+- `OIDC_AUDIENCE` (text): The audience that its tokens must name; must be set with an issuer.
+- `OIDC_JWKS_URL` (an http or https address): Where its keys are, if not where its discovery document says.
+- `OIDC_TENANTS` (a comma list): The tenants it may assert, `default` unless set; `*` is any.
+- `OIDC_ISSUERS` (JSON): Several issuers, a list of `{issuer, audience, jwks_url, tenants}`, instead of the four above.
+"""
 
 # Where in a token the caller's rights stand: dotted paths into the claims.
 OIDC_ROLES_CLAIM = env.text("OIDC_ROLES_CLAIM", "realm_access.roles")
+"""The claim with the caller's roles, as a dotted path: `resource_access.<client>.roles` works too."""
 OIDC_AGENT_ROLES_CLAIM = env.text("OIDC_AGENT_ROLES_CLAIM", "agent_roles")
+"""The claim with the agent roles that the caller may act as, as a dotted path."""
 OIDC_TENANT_CLAIM = env.text("OIDC_TENANT_CLAIM", "tenant")
+"""The claim with the caller's tenant, as a dotted path."""
 
 LOCAL_KEY_FILE = VAR / "signing_key.pem"
 """The service's own signing key, made on the first run."""
@@ -228,6 +245,7 @@ USE_I18N = False
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 SECURE_HSTS_SECONDS = env.whole("SECURE_HSTS_SECONDS", 31_536_000, 0, 63_072_000)
+"""How long browsers that came by https come by nothing else, in seconds. 0 is off."""
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("SECURE_HSTS_INCLUDE_SUBDOMAINS", False)
 """Whether browsers hold all names below the service's to https as well: for the owner of the domain to say."""
 SECURE_HSTS_PRELOAD = False
