@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from orchestrator import env
+from orchestrator.admin_settings import UNFOLD  # noqa: F401  django-unfold reads it here
 from orchestrator.log_settings import *  # noqa: F403  what is logged, and how
 from orchestrator.login_settings import *  # noqa: F403  the part that people log in by
 from orchestrator.openapi_settings import SPECTACULAR_SETTINGS  # noqa: F401  drf-spectacular reads it here
@@ -214,17 +215,6 @@ TEMPLATES = [
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_ALLOW_ALL_ORIGINS = False
-
-UNFOLD = {
-    "SITE_TITLE": "Orchestrator",
-    "SITE_HEADER": "Orchestrator",
-    "SITE_SYMBOL": "hub",
-    "SITE_URL": None,
-    "DASHBOARD_CALLBACK": "sessions_app.admin.overview.told",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/orchestrator/icon.svg"}],
-    "SHOW_HISTORY": False,
-    "SHOW_VIEW_ON_SITE": False,
-}
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["orchestrator.auth.CallerAuthentication"],
