@@ -15,8 +15,10 @@ T = TypeVar("T")
 
 _TIMES = 3
 _LONGEST_NAP_SECONDS = 0.02
-# The database cannot serve now: the session was ended for idling in a transaction, or migrations are not applied yet.
-_AWAY = {"25P03", "42P01"}
+_READ_ONLY = "25006"
+# The database cannot serve now: it takes no writes, since it is a standby by now or its disk is full; the session was
+# ended for idling in a transaction, or for a transaction that took too long; or migrations are not applied yet.
+_AWAY = {_READ_ONLY, "25P03", "25P04", "42P01"}
 # Another transaction won: the same work, done again from its first line, may well succeed.
 _REPEATABLE = {"40001", "40P01"}
 
@@ -45,7 +47,7 @@ def read(work: Callable[[], T]) -> T:
         return work()
     except (DatabaseError, InterfaceError) as error:
         if is_away(error):
-            connection.close_if_unusable_or_obsolete()
+            _let_go(error)
             raise ServiceUnavailable("The database cannot be reached, or is too busy.") from error
         raise
 
@@ -63,11 +65,18 @@ def _repeated(work: Callable[[], T]) -> T:
                 time.sleep(random.uniform(0, _LONGEST_NAP_SECONDS))  # noqa: S311  no secret
                 continue
             if is_away(error):
-                # A connection that is known to be dead must not fail the next write too.
-                connection.close_if_unusable_or_obsolete()
+                _let_go(error)
                 raise ServiceUnavailable("The database cannot be reached, or is too busy.") from error
             raise
     raise AssertionError("unreachable")
+
+
+def _let_go(error: BaseException) -> None:
+    """A connection that is known to be dead, or to lead to what takes no writes, must not fail the next call too."""
+    if sqlstate(error) == _READ_ONLY:
+        connection.close()
+    else:
+        connection.close_if_unusable_or_obsolete()
 
 
 def _insist_on_sound_transaction() -> None:

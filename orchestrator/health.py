@@ -63,7 +63,7 @@ def health(request: HttpRequest) -> HttpResponse:
     try:
         _ask_database()
         connected = True
-    except (DatabaseError, InterfaceError):
+    except (DatabaseError, InterfaceError, ServiceUnavailable):
         connected = False
     cached = _ask_redis()
     well = "degraded" if cached == "error" else "healthy"
@@ -92,8 +92,12 @@ def _unhealthy(members: dict[str, object]) -> HttpResponse:
 
 
 def _ask_database() -> None:
+    """Raises ServiceUnavailable where it takes no writes: a standby, or the former primary, of which none is done."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+        cursor.execute("SHOW transaction_read_only")
+        if cursor.fetchone() != ("off",):
+            connection.close()
+            raise ServiceUnavailable("The database takes no writes.")
 
 
 def _ask_redis() -> str:

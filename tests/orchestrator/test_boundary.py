@@ -421,7 +421,9 @@ def test_idling_in_a_transaction_too_long_is_unavailability() -> None:
     _assert_recovers()
 
 
-@pytest.mark.parametrize("sqlstate", ["53100", "53200", "53300", "57P01", "57P03", "58030", "08006", "25P03", "42P01"])
+@pytest.mark.parametrize(
+    "sqlstate", ["53100", "53200", "53300", "57P01", "57P03", "58030", "08006", "25006", "25P03", "25P04", "42P01"]
+)
 def test_a_database_out_of_room_shutting_down_or_not_ready_is_unavailability(sqlstate: str) -> None:
     with pytest.raises(ServiceUnavailable) as refusal:
         boundary.write(_Attempts(1, sqlstate).run)

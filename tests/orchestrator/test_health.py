@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -112,6 +112,25 @@ def test_is_unhealthy_and_not_ready_without_its_database_and_recovers(anyone: Ap
         assert anyone.get("/livez").status_code == 200
     assert anyone.get("/health").json()["status"] == "healthy"
     assert anyone.get("/readyz").status_code == 200
+
+
+@database
+def test_a_database_that_takes_no_writes_is_as_good_as_none_and_is_left(agent: Api, anyone: Api) -> None:
+    assert anyone.get("/readyz").status_code == 200
+    calls: list[Callable[[], Any]] = [
+        lambda: anyone.get("/readyz"),
+        lambda: anyone.get("/health"),
+        lambda: agent.post("/sessions", BODY),
+        lambda: agent.post("/sessions", BODY, idempotency_key="k"),
+        lambda: agent.post("/tasks/claim", {}),
+    ]
+    for call in calls:
+        with connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = on")
+        answer = call()
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        # The next call finds the primary, if there is one: it connects anew.
+        assert agent.post("/sessions", BODY).status_code == 201
 
 
 @database
