@@ -26,6 +26,7 @@ class Redis:
     def __init__(self, connect: Callable[[], Any], clock: Callable[[], float] = time.monotonic) -> None:
         self._connect, self._clock = connect, clock
         self._open_until = 0.0
+        self._is_trying = False
         self._lock = threading.Lock()
 
     def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
@@ -42,8 +43,16 @@ class Redis:
 
     def ask(self, call: Callable[[Any], Any]) -> Any:
         """What the call answers, or None where Redis fails, or failed less than a second ago."""
-        if not self._may_ask():
+        if self._open_until == 0.0:
+            return self._asked(call)
+        if not self._may_try():
             return None
+        try:
+            return self._asked(call)
+        finally:
+            self._is_trying = False
+
+    def _asked(self, call: Callable[[Any], Any]) -> Any:
         try:
             answer = call(self._connect())
         except (RedisError, OSError) as error:
@@ -61,14 +70,16 @@ class Redis:
         except (RedisError, OSError):
             return False
 
-    def _may_ask(self) -> bool:
-        """Closed, or open long enough: then one caller tries, and the others go on without for another while."""
-        if self._open_until == 0.0:
-            return True
+    def _may_try(self) -> bool:
+        """Open long enough: then one caller tries, and the others go on without for as long as that takes.
+
+        A try may take longer than the sockets' patience, since looking up a name has none: were another let in each
+        second, they would come to hold every thread.
+        """
         with self._lock:
-            if self._clock() < self._open_until:
+            if self._is_trying or self._clock() < self._open_until:
                 return False
-            self._open_until = self._clock() + OPEN_SECONDS
+            self._is_trying = True
             return True
 
 

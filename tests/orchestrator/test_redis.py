@@ -131,6 +131,27 @@ def test_once_it_answers_again_all_ask(guarded: Redis, flaky: Flaky, clock: Cloc
     assert [get(guarded) for _ in range(3)] == [b"b"] * 3
 
 
+def test_as_long_as_one_tries_the_others_go_on_without_however_long_it_takes(
+    guarded: Redis, flaky: Flaky, clock: Clock
+) -> None:
+    flaky.down = True
+    get(guarded)
+    clock.now += OPEN_SECONDS
+
+    def try_for_long(client: Any) -> Any:
+        # As looking up a name does, which no timeout of a socket bounds.
+        for _ in range(3):
+            clock.now += 2 * OPEN_SECONDS
+            assert get(guarded) is None
+        return client.get("a")
+
+    guarded.ask(try_for_long)
+    assert flaky.asked == 2
+    clock.now += OPEN_SECONDS
+    get(guarded)
+    assert flaky.asked == 3
+
+
 def test_of_many_at_once_one_tries_it_again(guarded: Redis, flaky: Flaky, clock: Clock) -> None:
     flaky.down = True
     get(guarded)
