@@ -75,8 +75,14 @@ class Claim:
 
 
 def key_of(request: HttpRequest, actor: Actor, raw: str, body: Any) -> Key:
-    """The scope is the person, not the token: a refreshed token still replays. Framed by RFC 8785, then hashed."""
-    who = [actor.tenant, actor.identity.issuer, actor.identity.subject]
+    """The scope is the caller, not the token: a refreshed token still replays. Framed by RFC 8785, then hashed.
+
+    An agent that acts for a person is another caller for each person: what it does for one must not swallow what it
+    does for the next.
+    """
+    who: list[Any] = [actor.tenant, actor.identity.issuer, actor.identity.subject]
+    if actor.on_behalf_of is not None:
+        who.append([actor.on_behalf_of.issuer, actor.on_behalf_of.subject])
     query = sorted([name, *values] for name, values in request.GET.lists())
     what = [request.method, request.path, query, request.headers.get("If-Match"), body]
     return Key(_hash(["idempotency/v1", *who, raw]), _hash(what))

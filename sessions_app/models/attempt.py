@@ -64,3 +64,10 @@ class Attempt(models.Model):
     def holder(self) -> Identity:
         """Who had the lease."""
         return Identity(self.holder_issuer, self.holder_subject)
+
+    @property
+    def held_for(self) -> Identity | None:
+        """The person for whom an agent had it."""
+        if self.holder_for_issuer is None or self.holder_for_subject is None:
+            return None
+        return Identity(self.holder_for_issuer, self.holder_for_subject)

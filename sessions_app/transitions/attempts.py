@@ -89,6 +89,7 @@ def ended_by_this(task: Task, token: str, call: bytes, *, actor: Actor) -> bool:
     """Whether this very call, with this token and by this holder, has ended an attempt of the task before."""
     alike = Attempt.objects.filter(task=task, ended_by=call)
     return any(
-        hmac.compare_digest(bytes(attempt.token_hash), hash_of(token)) and attempt.holder == actor.identity
+        hmac.compare_digest(bytes(attempt.token_hash), hash_of(token))
+        and (attempt.holder, attempt.held_for) == (actor.identity, actor.on_behalf_of)
         for attempt in alike
     )

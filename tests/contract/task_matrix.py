@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from sessions_app.models import Task
@@ -115,6 +116,8 @@ def row(operation: Operation, whose: str, caller: str) -> Held:
     """The task that a call is about, in a state from which an operator's would succeed, held by the caller."""
     subject, role = OWNERS[whose]
     maker, worker = somebody(subject, agent_roles=(role,)), somebody(WHO[caller], agent_roles=(role,))
+    if caller == "agent for a person":
+        worker = replace(worker, on_behalf_of=somebody("olga").identity)
     state = STATES.get(str(operation), "pending")
     task = task_in(state, by=worker, maker=maker, from_role=role, to_role=role)
     verb = operation.path.rpartition("/")[2]

@@ -1,6 +1,7 @@
 """What a holder sends counts only with the token of the present lease: heartbeat, complete, fail, release."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,6 +99,15 @@ def test_a_token_counts_for_nobody_else_not_even_an_operator(operator: Api, verb
     assert_lost(held, verb, Api(token("fay")), by="fay")
     assert_lost(held, verb, operator, by="olga")
     assert_lost(held, verb, Api(token("finn", act_subject="bot")), by="bot")
+
+
+@every_call
+def test_a_token_counts_for_the_person_alone_for_whom_the_agent_claimed(verb: str) -> None:
+    held = claimed(by=replace(somebody("bot"), on_behalf_of=somebody("petra").identity))
+    assert_lost(held, verb, Api(token("paul", act_subject="bot")), by="bot")
+    assert_lost(held, verb, Api(token("bot")), by="bot")
+    petra = Api(token("petra", act_subject="bot"))
+    assert [call(held, verb, petra).status_code for _ in "12"] == [200, 200]
 
 
 @every_call

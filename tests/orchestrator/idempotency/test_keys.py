@@ -8,6 +8,7 @@ from django.test import RequestFactory
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
 from orchestrator.idempotency.claim import Key, key_of
 from orchestrator.idempotency.models import IdempotencyRecord
+from sessions_app.models import Session
 from tests.api import Api, errors, token
 from tests.orchestrator.idempotency.keyed import (
     KEY,
@@ -100,6 +101,18 @@ def test_the_same_key_of_another_caller_is_another_key(agent: Api, other: dict[s
     mine = assert_first(agent.post("/sessions", NEW, idempotency_key=KEY))
     theirs = assert_first(bearer(**other).post("/sessions", NEW, idempotency_key=KEY))
     assert mine.json()["session_id"] != theirs.json()["session_id"]
+    assert opened() == remembered() == 2
+
+
+@database
+def test_an_agent_is_another_caller_for_each_person_it_acts_for() -> None:
+    answers = [
+        assert_first(bearer(subject=person, act_subject="bot").post("/sessions", NEW, idempotency_key=KEY)).json()
+        for person in ("petra", "paul")
+    ]
+    assert [Session.objects.get(pk=one["session_id"]).on_behalf_of_subject for one in answers] == ["petra", "paul"]
+    again = bearer(subject="petra", act_subject="bot").post("/sessions", NEW, idempotency_key=KEY)
+    assert again.json() == answers[0]
     assert opened() == remembered() == 2
 
 
