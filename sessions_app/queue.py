@@ -1,6 +1,7 @@
 """The tasks that somebody may claim now, in the order in which they are claimed."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from django.db import connection
 from django.db.models import BooleanField, Q, QuerySet
@@ -16,7 +17,9 @@ ORDER = ("-priority", "created_at", "id")
 """Highest priority first, then oldest."""
 
 NEAR = 200
-"""How far into the queue a claim looks: more than others can be just taking."""
+"""How far into the queue a claim looks at first."""
+FAR = 10_000
+"""And how far once it found less than it wanted though there is more: the first ones are just being taken by others."""
 _MANY = 1_000
 
 # Beside what never had to wait stands what had to and may begin now: one index has the former in its order, another the
@@ -36,7 +39,7 @@ def _pending(columns: str, begins: str, of_type: str) -> str:
 # had to wait and may begin now is taken as a whole and sorted; where that is much, a third index has it in the order of
 # claims, among what still has to wait.
 _PLACE, _SORTED = "id, priority, created_at", "ORDER BY priority DESC, created_at, id"
-_NEXT = f"{_SORTED} LIMIT {NEAR}"
+_NEXT = f"{_SORTED} LIMIT %s"
 _NAMED = "(asked.types IS NULL OR task_type = ANY(asked.types))"
 # Nobody does what they decided about, whoever they act for: see `transitions.lease.claim()`. As a value, and not as a
 # condition that PostgreSQL could turn into a join with all decisions there are; and of what comes first until there is
@@ -73,8 +76,11 @@ FROM unnest(%s::int[], %s::text[], %s::text[], %s::text[]) AS asked(n, tenant, r
 """
 
 
-def claimable(actor: Actor, roles: Collection[str], task_types: Collection[str] | None, most: int) -> QuerySet[Task]:
-    """What this actor may claim of these roles, and of these types where they are named: `most` tasks at the most.
+def claimable(
+    actor: Actor, roles: Collection[str], task_types: Collection[str] | None, most: int, *, far: int = NEAR
+) -> QuerySet[Task]:
+    """What this actor may claim of these roles, and of these types where they are named: `most` tasks at the most, of
+    the `far` that come first.
 
     Not among them is what they decided about, or the person they act for.
     """
@@ -84,8 +90,15 @@ def claimable(actor: Actor, roles: Collection[str], task_types: Collection[str] 
     if task_types is not None:
         rows = rows.filter(task_type__in=task_types)
     who, person = actor.identity, actor.on_behalf_of
-    asked = [list(roles), actor.tenant, None if task_types is None else list(task_types), who.issuer, who.subject]
+    asked: list[Any] = [
+        list(roles),
+        actor.tenant,
+        None if task_types is None else list(task_types),
+        who.issuer,
+        who.subject,
+    ]
     asked += [None, None] if person is None else [person.issuer, person.subject]
+    asked += [far] * _NEAREST.count(_NEXT)
     nearest = RawSQL(_NEAREST, asked, BooleanField())  # noqa: S611  no input in it
     return rows.filter(nearest).order_by(*ORDER)[:most]
 
@@ -96,3 +109,8 @@ def waiting_for(asked: Sequence[tuple[str, str, str | None]]) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(_WAITING, [list(column) for column in columns])
         return [count for (count,) in cursor.fetchall()]
+
+
+def is_long(asked: Sequence[tuple[str, str, str | None]]) -> bool:
+    """Whether more waits than a claim looks at at first."""
+    return sum(waiting_for(asked)) >= NEAR

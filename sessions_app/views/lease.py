@@ -53,18 +53,20 @@ class Holding(ApiViewSet):
     ) -> tuple[list[lease.Grant], dict[str, str]]:
         """What there is now or comes in time. Each look is a transaction of its own; none is open while it waits."""
         until = time.monotonic() + (body.get("wait_seconds") or 0)
-        lasting = timedelta(seconds=body.get("lease_seconds") or LEASE_SECONDS)
-        rows = queue.claimable(self.actor, roles, task_types, body.get("max") or 1)
+        lasting, most = timedelta(seconds=body.get("lease_seconds") or LEASE_SECONDS), body.get("max") or 1
+        asked = [(self.actor.tenant, *one) for one in product(roles, task_types or (None,))]
 
-        def take() -> list[lease.Grant]:
-            return boundary.write(lambda: lease.claim(rows.all(), actor=self.actor, lasting=lasting))
+        def take(most: int = most, far: int = queue.NEAR) -> list[lease.Grant]:
+            rows = queue.claimable(self.actor, roles, task_types, most, far=far)
+            return boundary.write(lambda: lease.claim(rows, actor=self.actor, lasting=lasting))
 
         grants = take()
+        if len(grants) < most and boundary.read(lambda: queue.is_long(asked)):
+            grants += take(most - len(grants), queue.FAR)
         if grants or until <= time.monotonic():
             return grants, {}
-        demands = [Claimable(self.actor.tenant, *one) for one in product(roles, task_types or (None,))]
         try:
-            with waiters().place(demands) as sleep:
+            with waiters().place([Claimable(*one) for one in asked]) as sleep:
                 while not grants and (left := until - time.monotonic()) > 0:
                     sleep(left)
                     grants = take()
@@ -75,9 +77,13 @@ class Holding(ApiViewSet):
     @action(detail=True, methods=["post"])
     def heartbeat(self, request: Request, pk: str) -> Response:
         """POST /tasks/{id}/heartbeat"""
-        body = read_body(HeartbeatBody, request)
+        body, if_match = read_body(HeartbeatBody, request), conditional.if_match(request._request)
         task = lease.heartbeat(
-            self._worked(pk, "heartbeat"), token=body["lease_token"], progress=body.get("progress"), actor=self.actor
+            self._worked(pk, "heartbeat"),
+            token=body["lease_token"],
+            progress=body.get("progress"),
+            actor=self.actor,
+            if_match=if_match,
         )
         return Response({"lease": lease_out(task), "cancel_requested": task.cancel_requested})
 

@@ -60,7 +60,7 @@ HOLDING = {
         summary="Keep a lease",
         description="Makes the lease last anew, as long as the claim asked for. It leaves no event and no version, and"
         " is not remembered under an `Idempotency-Key`.",
-        parameters=[ID],
+        parameters=[ID, IF_MATCH],
         request={JSON: HeartbeatBody},
         responses={
             200: OpenApiResponse(
@@ -76,7 +76,7 @@ HOLDING = {
                 "With progress",
             )
         ],
-        extensions=refusals(InvalidRequest, NotFound, LeaseLost, DeadlineExceeded),
+        extensions=refusals(InvalidRequest, NotFound, LeaseLost, DeadlineExceeded, PreconditionFailed),
     ),
     "complete": extend_schema(
         operation_id="complete_task",

@@ -91,6 +91,15 @@ def test_past_the_deadline_it_is_refused_and_that_is_remembered() -> None:
     assert attempted(event) == {"attempted": "heartbeat", "version": 2}
 
 
+def test_with_another_version_in_hand_it_is_a_412_and_keeps_nothing() -> None:
+    held = claimed()
+    with unchanged(held.task):
+        for version, status, slug in (('"1"', 412, "precondition-failed"), ("garbage", 400, "invalid-request")):
+            answer = finn().post(path(held, "heartbeat"), held.body("heartbeat"), if_match=version)
+            assert_problem(answer, status, slug)
+    assert finn().post(path(held, "heartbeat"), held.body("heartbeat"), if_match='"2"').status_code == 200
+
+
 def test_an_idempotency_key_is_passed_over() -> None:
     held = claimed()
     first, second = (finn().post(path(held, "heartbeat"), held.body("heartbeat"), Idempotency_Key="k") for _ in "12")

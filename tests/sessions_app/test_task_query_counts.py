@@ -75,9 +75,9 @@ def test_a_claim_of_ten_takes_as_many_as_one_of_one(operator: Api, count: int, r
         post(operator, "/tasks/claim", {"roles": roles, "max": count})
 
 
-def test_a_claim_that_finds_none_only_looks() -> None:
+def test_a_claim_that_finds_less_than_it_wants_looks_once_more_how_long_the_queue_is() -> None:
     caller = finn()
-    with costs("BEGIN", "SELECT", "COMMIT"):
+    with costs("BEGIN", "SELECT", "COMMIT", "SELECT"):
         post(caller, "/tasks/claim", {})
 
 
