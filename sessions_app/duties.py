@@ -26,6 +26,11 @@ FAIL_OVERDUE = Duty(
     lambda actor: permissions.visible(Task, actor).filter(lapse.OVERDUE).order_by("deadline"),
     lambda rows, by: lapse.fail_overdue(rows, actor=by),
 )
+CANCEL_OVERDUE = Duty(
+    "cancel_overdue_tasks",
+    lambda actor: permissions.visible(Task, actor).filter(lapse.CALLED_OFF).order_by("deadline"),
+    lambda rows, by: lapse.cancel_overdue(rows, actor=by),
+)
 CANCEL_UNWANTED = Duty(
     "cancel_unwanted_tasks",
     lambda actor: permissions.visible(Task, actor).filter(lapse.UNWANTED).order_by("lease_expires_at"),
@@ -51,6 +56,7 @@ EXPIRE_APPROVALS = Duty(
 TASK_DUTIES: tuple[tuple[Duty, str], ...] = (
     # Deadlines first: what is past one must not be put back.
     (FAIL_OVERDUE, "failed past their deadline"),
+    (CANCEL_OVERDUE, "cancelled at their deadline"),
     (CANCEL_UNWANTED, "cancelled with their lease"),
     (FAIL_EXHAUSTED, "failed without an attempt left"),
     (REQUEUE_LAPSED, "put back after their lease"),

@@ -229,7 +229,8 @@ class Task(Recorded):
         return self.is_terminal or (self.status != TaskStatus.ACTIVE and not self.is_past_deadline())
 
     def allowed_transitions(self) -> tuple[str, ...]:
-        """The states it may move to: none but `failed` and `cancelled` once its deadline has passed."""
+        """Where it may move: past its deadline to `failed` and `cancelled` alone, out of lease not to `completed`."""
         allowed = super().allowed_transitions()
-        ends = (TaskStatus.FAILED, TaskStatus.CANCELLED)
-        return tuple(state for state in allowed if state in ends) if self.is_past_deadline() else allowed
+        if self.is_past_deadline():
+            return tuple(state for state in allowed if state in (TaskStatus.FAILED, TaskStatus.CANCELLED))
+        return tuple(state for state in allowed if state != TaskStatus.COMPLETED) if self.is_lapsed() else allowed

@@ -11,6 +11,7 @@ from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.task import TaskStatus
 from sessions_app.transitions.change import changed
 from sessions_app.transitions.ending import close_approvals
+from sessions_app.transitions.handing_back import OVERDUE, fail_with
 
 REJECTED = {"code": "approval-rejected", "message": "Somebody who was asked refused."}
 EXPIRED = {"code": "approval-expired", "message": "Nobody who was asked answered in time."}
@@ -21,8 +22,8 @@ _WITHDRAWN = "approval-withdrawn"
 def granted(task: Task, approval: Approval, *, actor: Actor) -> None:
     """A locked task that waited goes on, once no other question that it waits for is open.
 
-    It is cancelled instead where one was withdrawn and nothing as strict was answered in its place: nobody is to get
-    round those who were asked by asking others.
+    Past its deadline it fails instead. It is cancelled where one was withdrawn and nothing as strict was answered in
+    its place: nobody is to get round those who were asked by asking others.
     """
     if not _waits(task, approval):
         return
@@ -32,6 +33,9 @@ def granted(task: Task, approval: Approval, *, actor: Actor) -> None:
     if any(one.status == ApprovalStatus.CANCELLED and not _is_replaced(one, asked) for one in asked):
         _cancel(task, approval, actor=actor, reason=_WITHDRAWN)
         return
+    if task.is_past_deadline():
+        _fail(task, approval, OVERDUE, actor=actor)
+        return
     with changed(task, Action.TASK_UNBLOCKED, actor=actor, cause=approval.last_event) as ready:
         ready.unblock()
 
@@ -40,10 +44,7 @@ def refused(task: Task, approval: Approval, *, actor: Actor) -> None:
     """A locked task that waited fails, and whatever else was asked about it is asked no more."""
     if not _waits(task, approval):
         return
-    reason = REJECTED["code"]
-    with changed(task, Action.TASK_FAILED, actor=actor, reason=reason, cause=approval.last_event) as failed:
-        failed.fail()
-        failed.error = dict(REJECTED)
+    _fail(task, approval, REJECTED, actor=actor)
     close_approvals([task], actor=actor)
 
 
@@ -64,6 +65,11 @@ def _asked(task: Task) -> list[Approval]:
 
 def _is_replaced(one: Approval, asked: list[Approval]) -> bool:
     return any(other.status == ApprovalStatus.APPROVED and other.replaces(one) for other in asked)
+
+
+def _fail(task: Task, approval: Approval, error: dict[str, str], *, actor: Actor) -> None:
+    with changed(task, Action.TASK_FAILED, actor=actor, reason=error["code"], cause=approval.last_event) as failed:
+        fail_with(error)(failed)
 
 
 def _cancel(task: Task, approval: Approval, *, actor: Actor, reason: str = "") -> None:

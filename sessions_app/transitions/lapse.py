@@ -16,23 +16,24 @@ from orchestrator.actors import Actor
 from sessions_app.models import Task
 from sessions_app.models.attempt import AttemptOutcome
 from sessions_app.models.task import OPEN, TaskStatus
-from sessions_app.transitions import attempts
+from sessions_app.transitions import attempts, handing_back
 from sessions_app.transitions.backoff import requeue_after_a_pause
 from sessions_app.transitions.batch import change_many
 from sessions_app.transitions.ending import close_approvals
+from sessions_app.transitions.handing_back import fail_with
 
 LAPSED = Q(status=TaskStatus.ACTIVE, lease_expires_at__lte=Now())
-OVERDUE = Q(status__in=OPEN, deadline__isnull=False, deadline__lte=Now())
+_PAST_DEADLINE = Q(status__in=OPEN, deadline__isnull=False, deadline__lte=Now())
+OVERDUE = _PAST_DEADLINE & Q(cancel_requested=False)
 """Past their deadline."""
+CALLED_OFF = _PAST_DEADLINE & Q(cancel_requested=True)
+"""Past their deadline, and their end was asked for."""
 UNWANTED = LAPSED & Q(cancel_requested=True)
 """Lapsed, and their end was asked for."""
 EXHAUSTED = LAPSED & Q(cancel_requested=False, attempt__gte=F("max_attempts"))
 """Lapsed, and it was the last attempt."""
 REPEATABLE = LAPSED & Q(cancel_requested=False, attempt__lt=F("max_attempts"))
 """Lapsed, with attempts left."""
-
-_EXHAUSTED = {"code": "attempts-exhausted", "message": "Its last lease ran out, and it had no attempt left."}
-_OVERDUE = {"code": "deadline-exceeded", "message": "Its deadline passed before it was done."}
 
 
 class Ending(NamedTuple):
@@ -46,7 +47,13 @@ class Ending(NamedTuple):
 def fail_overdue(rows: QuerySet[Task], *, actor: Actor) -> int:
     """Fail overdue tasks, whoever holds them. How many."""
     ending = Ending(Action.TASK_FAILED, "deadline-exceeded", AttemptOutcome.DEADLINE_EXCEEDED)
-    return _move(rows, ending, _fail_with(_OVERDUE), actor=actor)
+    return _move(rows, ending, fail_with(handing_back.OVERDUE), actor=actor)
+
+
+def cancel_overdue(rows: QuerySet[Task], *, actor: Actor) -> int:
+    """Cancel tasks that were called off and whose deadline came before their lease ended. How many."""
+    ending = Ending(Action.TASK_CANCELLED, "deadline-exceeded", AttemptOutcome.DEADLINE_EXCEEDED)
+    return _move(rows, ending, Task.cancel, actor=actor)
 
 
 def cancel_unwanted(rows: QuerySet[Task], *, actor: Actor) -> int:
@@ -58,21 +65,13 @@ def cancel_unwanted(rows: QuerySet[Task], *, actor: Actor) -> int:
 def fail_exhausted(rows: QuerySet[Task], *, actor: Actor) -> int:
     """Fail exhausted tasks. How many."""
     ending = Ending(Action.TASK_FAILED, "attempts-exhausted", AttemptOutcome.LEASE_LOST)
-    return _move(rows, ending, _fail_with(_EXHAUSTED), actor=actor)
+    return _move(rows, ending, fail_with(handing_back.EXHAUSTED), actor=actor)
 
 
 def requeue_lapsed(rows: QuerySet[Task], *, actor: Actor) -> int:
     """Put repeatable tasks back, each after a pause of its own. How many."""
     ending = Ending(Action.TASK_REQUEUED, "lease-lost", AttemptOutcome.LEASE_LOST)
     return _move(rows, ending, requeue_after_a_pause, actor=actor)
-
-
-def _fail_with(error: dict[str, str]) -> Callable[[Task], None]:
-    def move(task: Task) -> None:
-        task.fail()
-        task.error = error
-
-    return move
 
 
 def _move(rows: QuerySet[Task], ending: Ending, move: Callable[[Task], None], *, actor: Actor) -> int:

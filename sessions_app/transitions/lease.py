@@ -27,6 +27,7 @@ from sessions_app.transitions.backoff import requeue_after_a_pause
 from sessions_app.transitions.batch import change_many
 from sessions_app.transitions.change import changed, insist_on_version, lock
 from sessions_app.transitions.ending import close_approvals
+from sessions_app.transitions.handing_back import hand_back, lose
 from sessions_app.transitions.refusing import remembered
 
 _TOKEN_BYTES = 32
@@ -58,13 +59,22 @@ def claim(rows: QuerySet[Task], *, actor: Actor, lasting: timedelta) -> list[Gra
     return grants
 
 
-def heartbeat(task: Task, *, token: str, progress: Mapping[str, Any] | None, actor: Actor) -> Task:
+def heartbeat(
+    task: Task,
+    *,
+    token: str,
+    progress: Mapping[str, Any] | None,
+    actor: Actor,
+    if_match: frozenset[int] | None = None,
+) -> Task:
     """Make the lease last anew, as long as the claim asked for, and keep what is said of the progress.
 
-    Without an event and without a version. Raises LeaseLost, DeadlineExceeded.
+    Without an event and without a version. Raises LeaseLost, DeadlineExceeded, PreconditionFailed if `if_match` names
+    other versions.
     """
     fresh = lock(task)
     _insist_on_lease(fresh, token, "heartbeat", actor=actor)
+    insist_on_version(fresh, if_match)
     fresh.lease_expires_at = fresh.now + timedelta(seconds=fresh.lease_seconds or 0)
     fresh.progress = fresh.progress if progress is None else dict(progress)
     told = None if fresh.progress is None else Jsonb(fresh.progress)
@@ -139,8 +149,8 @@ def fail(
 def release(task: Task, *, token: str, actor: Actor, if_match: frozenset[int] | None = None) -> Task:
     """Its holder hands it back: somebody else may claim it at once, and the attempt does not count.
 
-    Where its end was asked for it is cancelled. The very same call again changes nothing.
-    Raises LeaseLost, PreconditionFailed if `if_match` names other versions.
+    Where its end was asked for it is cancelled, and past its deadline it fails. The very same call again changes
+    nothing. Raises LeaseLost, PreconditionFailed if `if_match` names other versions.
     """
     call = attempts.digest_of(["release"])
     fresh = lock(task)
@@ -148,38 +158,20 @@ def release(task: Task, *, token: str, actor: Actor, if_match: frozenset[int] | 
         return fresh
     _insist_on_holder(fresh, token, "release", actor=actor)
     insist_on_version(fresh, if_match)
-    return _hand_back(fresh, Action.TASK_RELEASED, AttemptOutcome.RELEASED, actor=actor, ended_by=call)
+    return hand_back(fresh, Action.TASK_RELEASED, AttemptOutcome.RELEASED, actor=actor, ended_by=call)
 
 
 def force_release(task: Task, *, reason: str, actor: Actor, if_match: frozenset[int] | None = None) -> Task:
     """Take a task from its holder, whose token counts for nothing from now on; the attempt does not count.
 
-    Where its end was asked for it is cancelled. Raises IllegalTransition where nobody holds it, PreconditionFailed if
-    `if_match` names other versions.
+    Where its lease had run out before, what the sweep would do is done: the attempt is lost. Where its end was asked
+    for it is cancelled, and past its deadline it fails. Raises IllegalTransition where nobody holds it,
+    PreconditionFailed if `if_match` names other versions.
     """
     fresh = lock(task, if_match=if_match)
-    return _hand_back(fresh, Action.TASK_FORCE_RELEASED, AttemptOutcome.FORCE_RELEASED, actor=actor, reason=reason)
-
-
-def _hand_back(
-    fresh: Task,
-    action: Action,
-    outcome: AttemptOutcome,
-    *,
-    actor: Actor,
-    reason: str = "",
-    ended_by: bytes | None = None,
-) -> Task:
-    held = (fresh.pk, fresh.lease_epoch)
-    word = Action.TASK_CANCELLED if fresh.cancel_requested and fresh.status == TaskStatus.ACTIVE else action
-    with changed(fresh, word, actor=actor, reason=reason) as given:
-        if word is Action.TASK_CANCELLED:
-            given.cancel()
-        else:
-            given.requeue()
-    attempts.end(held, outcome, at=fresh.now, ended_by=ended_by)
-    close_approvals([fresh] if fresh.is_terminal else [], actor=actor)
-    return fresh
+    if fresh.status == TaskStatus.ACTIVE and fresh.is_lapsed():
+        return lose(fresh, Action.TASK_FORCE_RELEASED, actor=actor, reason=reason)
+    return hand_back(fresh, Action.TASK_FORCE_RELEASED, AttemptOutcome.FORCE_RELEASED, actor=actor, reason=reason)
 
 
 def _decided_by(actor: Actor, batch: Sequence[Task]) -> set[UUID]:
@@ -208,10 +200,12 @@ def _lease(task: Task, token: str, actor: Actor, lasting: timedelta) -> None:
 
 
 def _is_held(task: Task, token: str, actor: Actor) -> bool:
-    """By this actor, with this token, and not run out."""
+    """By this actor, for the same person if for any, with this token, and not run out."""
     known = bytes(task.lease_token_hash or b"")
     return (
-        hmac.compare_digest(known, attempts.hash_of(token)) and task.holder == actor.identity and not task.is_lapsed()
+        hmac.compare_digest(known, attempts.hash_of(token))
+        and (task.holder, task.held_for) == (actor.identity, actor.on_behalf_of)
+        and not task.is_lapsed()
     )
 
 

@@ -29,6 +29,7 @@ from tests.sessions_app.approval_calls import (
     where,
 )
 from tests.sessions_app.session_calls import NO_UUIDS, UNKNOWN_ID, events_of, last_event
+from tests.sessions_app.task_calls import pass_deadline
 from tests.work import assert_chain_holds
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -60,6 +61,16 @@ def test_the_one_who_is_needed_agrees() -> None:
         "decided_at": said["decision_at"],
     }
     assert manager().get(where(approval)).json() == said
+
+
+def test_a_task_that_waited_past_its_deadline_fails_whatever_the_answer() -> None:
+    approval = ask()
+    pass_deadline(approval.task)
+    assert manager().post(where(approval, "approve"), {}).status_code == 200
+    task = task_of(approval)
+    assert (task.status, (task.error or {})["code"], told(task)[-1]) == ("failed", "deadline-exceeded", "task.failed")
+    assert last_event(task.pk).cause == last_event(approval.pk).id
+    assert_chain_holds(task)
 
 
 def test_a_task_that_waited_goes_on() -> None:

@@ -16,6 +16,7 @@ from tests.sessions_app.task_calls import (
     finn,
     lapse,
     mona,
+    pass_deadline,
     path,
     task_in,
     told,
@@ -31,17 +32,42 @@ def force(caller: Api, task: Task, body: Any = WHY, **headers: str) -> Any:
     return caller.post(path(task, "force-release"), body, **headers)
 
 
-@pytest.mark.parametrize("is_lapsed", [False, True])
-def test_takes_it_from_its_holder_and_the_attempt_does_not_count(operator: Api, is_lapsed: bool) -> None:
+def test_takes_it_from_its_holder_and_the_attempt_does_not_count(operator: Api) -> None:
     held = claimed()
-    if is_lapsed:
-        lapse(held.task)
     answer = force(operator, held.task)
     assert (answer.status_code, answer.headers["ETag"]) == (200, '"3"')
     task = answer.json()
     assert (task["status"], task["attempt"], task["not_before"], task["lease"]) == ("pending", 1, None, None)
     assert_problem(finn().post(path(held, "complete"), held.body("complete")), 409, "lease-lost")
     assert claimed(held.task).task.lease_epoch == 2
+
+
+def test_an_attempt_that_was_lost_before_stays_lost(operator: Api) -> None:
+    held = claimed()
+    lapse(held.task)
+    task = force(operator, held.task).json()
+    assert (task["status"], task["attempt"], task["lease"]) == ("pending", 2, None)
+    assert (told(held.task)[-1], attempts(held.task)[0].outcome) == ("task.force_released", "lease-lost")
+    work.assert_chain_holds(held.task)
+
+
+def test_one_that_was_lost_in_its_last_attempt_fails_as_in_a_sweep(operator: Api) -> None:
+    held = claimed(max_attempts=1)
+    lapse(held.task)
+    task = force(operator, held.task).json()
+    assert (task["status"], task["attempt"], task["error"]["code"]) == ("failed", 1, "attempts-exhausted")
+    assert (told(held.task)[-1], attempts(held.task)[0].outcome) == ("task.failed", "lease-lost")
+
+
+@pytest.mark.parametrize("is_lapsed", [False, True])
+def test_what_is_past_its_deadline_fails(operator: Api, is_lapsed: bool) -> None:
+    held = claimed()
+    if is_lapsed:
+        lapse(held.task)
+    pass_deadline(held.task)
+    task = force(operator, held.task).json()
+    assert (task["status"], task["error"]["code"]) == ("failed", "deadline-exceeded")
+    assert work.chain(held.task)[-1]["reason"] == "the worker hangs"
 
 
 def test_leaves_one_event_with_its_reason_and_ends_the_attempt(operator: Api) -> None:

@@ -44,11 +44,13 @@ def test_leaves_one_event_and_ends_the_attempt() -> None:
     work.assert_chain_holds(held.task)
 
 
-def test_may_be_done_past_the_deadline() -> None:
+def test_past_the_deadline_it_fails() -> None:
     held = claimed(deadline=datetime.now(UTC) + timedelta(hours=1))
     pass_deadline(held.task)
-    assert release(held).json()["status"] == "pending"
-    assert finn().post("/tasks/claim").json() == {"tasks": []}
+    answer = release(held).json()
+    assert (answer["status"], answer["error"]["code"]) == ("failed", "deadline-exceeded")
+    assert (told(held.task)[-1], attempts(held.task)[0].outcome) == ("task.failed", "released")
+    assert release(held).json() == answer
 
 
 def test_what_is_wanted_no_more_is_cancelled() -> None:

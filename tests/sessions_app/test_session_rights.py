@@ -159,7 +159,7 @@ CALLS: list[tuple[str, Any, dict[str, str]]] = [
 
 
 def told(caller: Api, pk: str, method: str, body: Any, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
-    answer = caller.send(method, f"/sessions/{pk}", body, x_request_id="req-12345678", **headers)
+    answer = caller.send(method, f"/sessions/{pk}", body, x_request_id="req-12345678", x_trace_id="run-7", **headers)
     return answer.status_code, answer.content.replace(pk.encode(), b"ID"), dict(answer.headers)
 
 

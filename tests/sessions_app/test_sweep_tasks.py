@@ -43,9 +43,10 @@ def swept() -> str:
     return line
 
 
-def sentence(overdue: int = 0, unwanted: int = 0, exhausted: int = 0, put_back: int = 0) -> str:
+def sentence(overdue: int = 0, called_off: int = 0, unwanted: int = 0, exhausted: int = 0, put_back: int = 0) -> str:
     return (
-        f"Tasks: {overdue} failed past their deadline, {unwanted} cancelled with their lease,"
+        f"Tasks: {overdue} failed past their deadline, {called_off} cancelled at their deadline,"
+        f" {unwanted} cancelled with their lease,"
         f" {exhausted} failed without an attempt left, {put_back} put back after their lease."
     )
 
@@ -122,7 +123,21 @@ def test_what_lapsed_and_is_wanted_no_more_is_cancelled(max_attempts: int) -> No
     assert (work.chain(task)[-1]["reason"], attempts(task)[0].outcome) == ("lease-lost", "lease-lost")
 
 
-@pytest.mark.parametrize("fields", [{"unwanted": True}, {"max_attempts": 1}, {}])
+@pytest.mark.parametrize("is_lapsed", [True, False])
+def test_what_was_called_off_is_cancelled_at_its_deadline_too(is_lapsed: bool) -> None:
+    held = claimed()
+    mona().post(path(held, "cancel"))
+    if is_lapsed:
+        lapse(held.task)
+    pass_deadline(held.task)
+    assert swept() == sentence(called_off=1)
+    row = stored(held.task)
+    assert (row.status, row.error, told(row)[-1]) == ("cancelled", None, "task.cancelled")
+    assert (work.chain(row)[-1]["reason"], attempts(row)[0].outcome) == ("deadline-exceeded", "deadline-exceeded")
+    work.assert_chain_holds(row)
+
+
+@pytest.mark.parametrize("fields", [{"max_attempts": 1}, {}])
 def test_a_deadline_comes_before_a_lapse(fields: dict[str, int]) -> None:
     task = lapsed(**fields)  # type: ignore[arg-type]
     pass_deadline(task)
@@ -132,7 +147,7 @@ def test_a_deadline_comes_before_a_lapse(fields: dict[str, int]) -> None:
 
 def test_does_all_of_it_at_once_and_nothing_twice() -> None:
     overdue("pending"), overdue("active"), lapsed(unwanted=True), lapsed(max_attempts=1), lapsed(), lapsed(), lapsed()
-    assert swept() == sentence(2, 1, 1, 3)
+    assert swept() == sentence(2, 0, 1, 1, 3)
     assert swept() == sentence()
 
 

@@ -19,7 +19,7 @@ from orchestrator import boundary
 from orchestrator.actors import Actor, Role
 from orchestrator.pagination import LARGEST
 from sessions_app import queue
-from sessions_app.duties import TASK_DUTIES
+from sessions_app.duties import CANCEL_OVERDUE, FAIL_OVERDUE, TASK_DUTIES
 from sessions_app.models import Task
 from sessions_app.models.task import TaskStatus
 from sessions_app.sweeping import sweep
@@ -138,7 +138,7 @@ def duties() -> dict[str, tuple[str, str]]:
     """What each duty of the sweep sends, and the index that it has to go by."""
     found: dict[str, tuple[str, str]] = {}
     for duty, _ in TASK_DUTIES:
-        due = "tasks_deadline" if duty.job == "fail_overdue_tasks" else "tasks_leased"
+        due = "tasks_deadline" if duty in (FAIL_OVERDUE, CANCEL_OVERDUE) else "tasks_leased"
         # Where tasks end, what is still asked about them is looked for.
         chosen, moved, ended, *_ = sent(partial(sweep, duty, limit=SWEPT), "SELECT", "UPDATE")
         found |= {
