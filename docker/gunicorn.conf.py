@@ -16,7 +16,7 @@ workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 # task or an answer only sleep, and half of the threads may.
 threads = int(os.environ.get("WEB_THREADS", "4"))
 """Threads of each process. At most half of them wait for something; [operations](operations.md#waiting-callers)."""
-raw_env = [f"MOST_WAITING={threads // 2}"]
+raw_env = [f"MOST_WAITING={os.environ.get('MOST_WAITING') or threads // 2}"]
 # Longer than every timeout of the database's, so that a slow statement ends as an answer and not as a killed worker.
 timeout = 30
 # As long as the slowest statement and its answer take: what has begun when the service is told to stop is finished.

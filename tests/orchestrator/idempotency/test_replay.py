@@ -33,6 +33,8 @@ from tests.work import assert_chain_holds
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ON_EVERY_ANSWER = {
+    "X-Trace-Id",
+    "traceresponse",
     "Content-Length",
     "X-Request-Id",
     "X-Content-Type-Options",

@@ -73,7 +73,7 @@ def test_a_hit_is_the_answer_that_the_database_has(agent: Api, redis_server: Val
     redis_server.flush()
     from_the_database = opening(agent)
     assert_replay(from_the_database, hit)
-    mine = {"X-Request-Id"}
+    mine = {"X-Request-Id", "X-Trace-Id", "traceresponse"}
     assert {**hit.headers} | dict.fromkeys(mine) == {**from_the_database.headers} | dict.fromkeys(mine)
 
 
