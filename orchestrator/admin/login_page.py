@@ -5,9 +5,10 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from orchestrator.people import logins
 from orchestrator.people.break_glass import PasswordForm
 from orchestrator.people.provider import is_offered
 from orchestrator.problems import Forbidden
@@ -30,4 +31,6 @@ class LoginPage:
             "begin": f"{begin}?{urlencode({REDIRECT_FIELD_NAME: wanted})}" if wanted else begin,
         }
         answer: HttpResponse = super().login(request, {**ways, **(extra_context or {})})  # type: ignore[misc]
+        if request.method == "POST" and isinstance(answer, HttpResponseRedirect):
+            logins.begin(request)
         return answer

@@ -24,7 +24,7 @@ from mozilla_django_oidc.views import OIDCAuthenticationCallbackView, OIDCAuthen
 from orchestrator import rate_limit
 from orchestrator.addresses import client_address
 from orchestrator.claims import InvalidToken
-from orchestrator.people import id_token
+from orchestrator.people import id_token, logins
 from orchestrator.people.arriving import arrive
 from orchestrator.people.models import Person
 from orchestrator.people.provider import is_offered, issuer, provider
@@ -138,6 +138,7 @@ class Callback(_Page, OIDCAuthenticationCallbackView):  # type: ignore[misc]  # 
         session = self.request.session
         to, token = self.success_url, session.get("oidc_id_token")
         auth.login(self.request, self.user)
+        logins.begin(self.request)
         session["oidc_id_token"] = token
         session.pop("oidc_login_next", None)
         return HttpResponseRedirect(to)

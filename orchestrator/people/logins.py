@@ -1,6 +1,11 @@
 """The admin's logins, as Django keeps them: rows that nobody needs once their time has passed."""
 
+from datetime import timedelta
+
+from django.conf import settings
 from django.db import connection
+from django.http import HttpRequest
+from django.utils import timezone
 
 from orchestrator import boundary
 
@@ -11,6 +16,11 @@ _END = """
 DELETE FROM django_session WHERE session_key = ANY (ARRAY(
   SELECT session_key FROM django_session WHERE expire_date < statement_timestamp() LIMIT %s FOR UPDATE SKIP LOCKED))
 """
+
+
+def begin(request: HttpRequest) -> None:
+    """Have the login that was just made end at its time: Django would put that off with whatever a page keeps in it."""
+    request.session.set_expiry(timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
 
 
 def end_expired() -> int:

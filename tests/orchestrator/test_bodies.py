@@ -4,6 +4,8 @@ import io
 import json
 import socket
 import time
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -72,3 +74,22 @@ def test_a_caller_that_stops_sending_is_answered_and_holds_no_thread_for_long() 
         started = time.monotonic()
         assert b" 400 " in caller.recv(4096).split(b"\r\n", 1)[0]
         assert time.monotonic() - started < 12
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_a_message_with_two_lengths_is_one_message_or_none() -> None:
+    """Of a proxy and the service that read its end differently, one would take its rest for another request."""
+    smuggled = "GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = f"POST /sessions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token()}\r\n"
+    length, chunked = "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n"
+    each = (length + chunked, chunked + length, length + "Content-Length: 0\r\n", "Transfer-Encoding: xchunked\r\n")
+    with serving() as base, ExitStack() as open_sockets:
+        port = int(base.rsplit(":", 1)[1])
+        callers = [open_sockets.enter_context(socket.create_connection(("127.0.0.1", port), timeout=15)) for _ in each]
+        for caller, lengths in zip(callers, each, strict=True):
+            caller.sendall(f"{head}{lengths}\r\n0\r\n\r\n{smuggled}".encode())
+        for caller, lengths in zip(callers, each, strict=True):
+            answer = b"".join(iter(partial(caller.recv, 65536), b""))
+            assert answer.split(b" ")[1] in (b"400", b"501"), lengths
+            assert answer.count(b"HTTP/1.1 ") == 1, lengths

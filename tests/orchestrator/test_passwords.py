@@ -51,3 +51,15 @@ def test_a_password_is_changed_by_whoever_knows_the_one_before() -> None:
     mona.refresh_from_db()
     assert mona.check_password(GOOD * 3)
     assert not mona.check_password(GOOD)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_login_ends_when_the_password_changes() -> None:
+    mona = person()
+    mona.set_password(GOOD)
+    mona.save()
+    here, elsewhere = Browser(mona), Browser(mona)
+    new = {"new_password1": GOOD * 3, "new_password2": GOOD * 3}
+    assert here.send("/admin/password_change/", {"old_password": GOOD, **new}).status_code == 302
+    assert here.get("/admin/").status_code == 200
+    assert elsewhere.get("/admin/").status_code == 302

@@ -37,3 +37,34 @@ def test_every_answer_has_a_policy_that_leaves_nothing_open(path: str) -> None:
     assert (policy["default-src"], policy["base-uri"], policy["frame-ancestors"]) == ("'none'",) * 3
     assert policy["form-action"] in ("'none'", "'self'")
     assert "object-src" not in policy
+
+
+@pytest.mark.parametrize("path", ["/status", "/sessions", "/api-docs/openapi.json", "/problems"])
+def test_no_other_origin_is_let_read_an_answer(path: str) -> None:
+    asked = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "GET"}
+    for answer in (Client().get(path, headers=asked), Client().options(path, headers=asked)):
+        assert [name for name in answer.headers if name.startswith("Access-Control-")] == []
+
+
+@pytest.mark.parametrize("path", ["/status", "/sessions", "/admin/login/", "/problems"])
+def test_nothing_is_traced_back(path: str) -> None:
+    answer = Client().trace(path, headers={"X-Secret": "told back"})
+    assert answer.status_code in (401, 405)
+    assert b"told back" not in answer.content
+
+
+def test_no_cookie_is_longer_than_a_browser_keeps() -> None:
+    for cookie in Client().get("/admin/login/").cookies.values():
+        assert len(cookie.key) + len(cookie.value) <= 4096
+
+
+@pytest.mark.parametrize("path", ["/status", "/sessions", "/nothing", "/problems", "/admin/login/"])
+def test_no_answer_is_kept_on_the_way_or_in_a_browser(path: str) -> None:
+    said = Client().get(path)["Cache-Control"]
+    assert "no-store" in said or said == "private, no-cache"
+
+
+@pytest.mark.parametrize("path", ["/status", "/sessions", "/admin/login/"])
+def test_a_call_by_plain_http_is_led_nowhere(path: str) -> None:
+    """Whoever sends a token unencrypted by mistake is to notice."""
+    assert Client().get(path, headers={"Authorization": "Bearer a"}).status_code in (200, 401)
