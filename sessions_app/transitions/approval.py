@@ -6,11 +6,10 @@ end, be handed on or be asked about again meanwhile.
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from audit_app.trail import Action, instant
 from orchestrator.actors import Actor
@@ -29,6 +28,7 @@ from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.decision import Verdict
 from sessions_app.models.task import TaskStatus
 from sessions_app.transitions import answering
+from sessions_app.transitions.batch import create_many
 from sessions_app.transitions.change import changed, create, insist_on_version, lock
 from sessions_app.transitions.lapse import REPEATABLE, requeue_lapsed
 from sessions_app.transitions.refusing import remembered
@@ -73,10 +73,20 @@ def request(task: Task, question: Question, *, actor: Actor) -> Approval:
     return approval
 
 
-def ask(task: Task, question: Question, *, at: datetime, actor: Actor, cause: UUID | None = None) -> Approval:
-    """The approval of a task that is locked or was just made."""
+def ask(task: Task, question: Question, *, at: datetime, actor: Actor) -> Approval:
+    """The approval of a task that is locked."""
+    return create(_asked(task, question, at), Action.APPROVAL_CREATED, at=at, actor=actor)
+
+
+def ask_many(task: Task, questions: Sequence[Question], *, at: datetime, actor: Actor) -> None:
+    """The approvals of a task that was just made, which is their cause."""
+    asked = [_asked(task, question, at) for question in questions]
+    create_many(asked, Action.APPROVAL_CREATED, at=at, actor=actor, cause=task.last_event)
+
+
+def _asked(task: Task, question: Question, at: datetime) -> Approval:
     action = None if question.action is None else dict(question.action)
-    approval = Approval(
+    return Approval(
         task=task,
         approver_role=question.approver_role,
         reason=question.reason,
@@ -86,7 +96,6 @@ def ask(task: Task, question: Question, *, at: datetime, actor: Actor, cause: UU
         blocks=task.status != TaskStatus.ACTIVE,
         expires_at=at + question.lasting,
     )
-    return create(approval, Action.APPROVAL_CREATED, at=at, actor=actor, cause=cause)
 
 
 def approve(

@@ -14,7 +14,7 @@ from audit_app.trail import Action
 from orchestrator.actors import Actor
 from sessions_app.models import Recorded
 from sessions_app.models.clock import ClockTimestamp
-from sessions_app.transitions.change import illegal, insist_on_boundary
+from sessions_app.transitions.change import first, illegal, insist_on_boundary
 from sessions_app.transitions.recording import ADVANCED, advance, end, is_told, moved, snapshot
 
 Row = TypeVar("Row", bound=Recorded)
@@ -58,6 +58,14 @@ def change_many(
             columns.update(names, ADVANCED)
     if told:
         _update(told, sorted(columns))
+        trail.record_many(links)
+
+
+def create_many(rows: Sequence[Recorded], action: Action, *, at: datetime, actor: Actor, cause: UUID | None) -> None:
+    """Insert new rows of one kind with their first events: two statements, however many. In a write boundary only."""
+    links = [first(row, action, at=at, actor=actor, cause=cause) for row in rows]
+    if links:
+        type(rows[0])._default_manager.bulk_create(rows)
         trail.record_many(links)
 
 

@@ -11,7 +11,7 @@ from django.db import connection
 from django_fsm import TransitionNotAllowed
 
 from audit_app import trail
-from audit_app.trail import Action
+from audit_app.trail import Action, Link
 from orchestrator.actors import Actor
 from orchestrator.problems import NotFound, PreconditionFailed
 from orchestrator.work_problems import IllegalTransition
@@ -23,16 +23,21 @@ Row = TypeVar("Row", bound=Recorded)
 
 def create(row: Row, action: Action, *, at: datetime, actor: Actor, reason: str = "", cause: UUID | None = None) -> Row:
     """Insert a new row of the actor's with its first event; `at` is the database's time. In a write boundary only."""
+    link = first(row, action, at=at, actor=actor, reason=reason, cause=cause)
+    row.save(force_insert=True)
+    trail.record(link)
+    return row
+
+
+def first(row: Recorded, action: Action, *, at: datetime, actor: Actor, reason: str = "", cause: UUID | None) -> Link:
+    """Make a new row the actor's, and return its first event. In a write boundary only."""
     insist_on_boundary()
     row.tenant = actor.tenant
     row.created_by_issuer, row.created_by_subject = actor.identity.issuer, actor.identity.subject
     if actor.on_behalf_of is not None:
         row.on_behalf_of_issuer, row.on_behalf_of_subject = actor.on_behalf_of.issuer, actor.on_behalf_of.subject
     row.now = row.created_at = row.updated_at = at
-    link = begin(row, action, actor=actor, reason=reason, cause=cause)
-    row.save(force_insert=True)
-    trail.record(link)
-    return row
+    return begin(row, action, actor=actor, reason=reason, cause=cause)
 
 
 def lock(row: Row, *, if_match: frozenset[int] | None = None) -> Row:

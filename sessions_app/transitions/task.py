@@ -14,7 +14,7 @@ from sessions_app.models import Approval, Session, Task
 from sessions_app.models.attempt import AttemptOutcome
 from sessions_app.models.task import DEFAULT_ATTEMPTS, DEFAULT_PRIORITY, TaskStatus
 from sessions_app.transitions import attempts
-from sessions_app.transitions.approval import Question, ask, questions_of
+from sessions_app.transitions.approval import Question, ask_many, questions_of
 from sessions_app.transitions.batch import gone
 from sessions_app.transitions.change import changed, create, lock, lock_to_remove, remove
 from sessions_app.transitions.ending import close_approvals
@@ -129,8 +129,7 @@ def delete(task: Task, *, actor: Actor, if_match: frozenset[int] | None = None) 
 
 def _create(task: Task, questions: Sequence[Question], *, at: datetime, actor: Actor, reason: str = "") -> Task:
     create(task, Action.TASK_CREATED, at=at, actor=actor, reason=reason)
-    for question in questions:
-        ask(task, question, at=at, actor=actor, cause=task.last_event)
+    ask_many(task, questions, at=at, actor=actor)
     return task
 
 

@@ -73,9 +73,10 @@ def test_asking_about_a_held_task_takes_two_less(agent: Api) -> None:
         call(agent, "POST", "/approvals", body, status=201)
 
 
-def test_each_question_at_creation_takes_two(agent: Api) -> None:
-    body = {"task_type": "x", "to_role": "finance", "requires_approval": [{"approver_role": "manager"}] * 3}
-    with costs("BEGIN", "SELECT", *["INSERT"] * 8, "COMMIT"):
+@pytest.mark.parametrize("count", [1, 10])
+def test_questions_at_creation_take_two_however_many(agent: Api, count: int) -> None:
+    body = {"task_type": "x", "to_role": "finance", "requires_approval": [{"approver_role": "manager"}] * count}
+    with costs("BEGIN", "SELECT", "INSERT", "INSERT", "INSERT", "COPY", "COMMIT"):
         call(agent, "POST", "/tasks", body, status=201)
 
 
