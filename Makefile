@@ -42,6 +42,7 @@ lint: .venv/installed-dev ## ruff, mypy, the import arrows, missing migrations, 
 	$(BIN)/lint-imports
 	$(BIN)/python -W ignore -m tests.manage makemigrations --check --dry-run
 	$(BIN)/python -W ignore -m tests.manage draw_states --check
+	$(BIN)/python -W ignore -m tests.lint_migrations
 	$(BIN)/python -W ignore -m tests.manage list_problems --check
 	$(BIN)/python -W ignore -m tests.manage list_settings --check
 	$(BIN)/python -W ignore -m tests.manage list_environment --check
