@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
-from pydantic import AnyHttpUrl
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -88,19 +87,21 @@ def application(environment: Environment) -> ASGIApp:
     callers = ManyCallers(environment.client(None), _forwarding(environment))
     server = build(
         callers,
-        auth=AuthSettings(
-            issuer_url=AnyHttpUrl(issuer), resource_server_url=AnyHttpUrl(address), validate_token_resource=False
+        # As texts: an address made by pydantic ends with a slash, and issuers are compared letter by letter.
+        auth=AuthSettings.model_validate(
+            {"issuer_url": issuer, "resource_server_url": address, "validate_token_resource": False}
         ),
         verifier=BearerCheck(issuer, environment.text("MESH_AUDIENCE", address), keys),
     )
     origin = f"{public.scheme}://{public.netloc}"
     security = TransportSecuritySettings(allowed_hosts=[public.netloc], allowed_origins=[origin])
     path = public.path.rstrip("/") or "/mcp"
-    return TellsOfMissingKeys(
-        server.streamable_http_app(
-            streamable_http_path=path, transport_security=security, max_request_body_size=_LONGEST_BODY
-        )
+    app = server.streamable_http_app(
+        streamable_http_path=path, transport_security=security, max_request_body_size=_LONGEST_BODY
     )
+    # Outside the check of the token, and inside what makes a 500 of an exception.
+    app.add_middleware(TellsOfMissingKeys)
+    return app
 
 
 def _forwarding(environment: Environment) -> Forwarding:

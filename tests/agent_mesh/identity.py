@@ -1,0 +1,101 @@
+"""An identity provider on loopback: it shows its keys, signs tokens, and exchanges them (RFC 8693)."""
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs
+
+import jwt
+
+from tests.orchestrator.key_server import jwk, private_key
+
+SERVICE, MESH, SECRET = "orchestrator", "agent-mesh", "s3cret"
+_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+
+@dataclass
+class Provider:
+    """Its issuer is its address."""
+
+    address: str
+    exchanged: list[dict[str, str]] = field(default_factory=list)
+
+    def token(self, subject: str = "alice", audience: Any = MESH, **claims: Any) -> str:
+        """An access token of an agent of the role finance."""
+        now = int(time.time())
+        said = {"iss": self.address, "sub": subject, "aud": audience, "iat": now, "exp": now + 300}
+        said |= {"realm_access": {"roles": ["agent"]}, "agent_roles": ["finance"], **claims}
+        return jwt.encode(said, private_key("EdDSA"), "EdDSA", headers={"kid": "key-1", "typ": "at+jwt"})
+
+    def exchange(self, form: dict[str, str], authorization: str) -> tuple[int, dict[str, Any]]:
+        """A token for the service in the caller's name, for the mesh alone."""
+        known = base64.b64encode(f"{MESH}:{SECRET}".encode()).decode()
+        if authorization != f"Basic {known}" or form["grant_type"] != _EXCHANGE:
+            return 401, {"error": "invalid_client"}
+        self.exchanged.append(form)
+        claims = jwt.decode(form["subject_token"], options={"verify_signature": False})
+        kept = {name: claims[name] for name in ("realm_access", "agent_roles")}
+        return 200, {
+            "access_token": self.token(claims["sub"], form["audience"], **kept),
+            "issued_token_type": form["requested_token_type"],
+            "token_type": "Bearer",
+            "expires_in": 300,
+        }
+
+    def environment(self) -> dict[str, str]:
+        """What the service is told to trust it by."""
+        return {
+            "OIDC_ISSUER_URL": self.address,
+            "OIDC_AUDIENCE": SERVICE,
+            "OIDC_JWKS_URL": f"{self.address}/keys",
+        }
+
+
+@contextmanager
+def providing() -> Iterator[Provider]:
+    """One for as long as the block runs."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.daemon_threads = True
+    server.provider = provider = Provider(f"http://127.0.0.1:{server.server_port}")  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield provider
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        provider: Provider = self.server.provider  # type: ignore[attr-defined]
+        if self.path == "/keys":
+            self._answer(200, {"keys": [jwk("key-1")]})
+        elif self.path == "/.well-known/openid-configuration":
+            self._answer(200, {"issuer": provider.address, "jwks_uri": f"{provider.address}/keys"})
+        else:
+            self._answer(404, {})
+
+    def do_POST(self) -> None:
+        provider: Provider = self.server.provider  # type: ignore[attr-defined]
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        form = {name: values[0] for name, values in parse_qs(body).items()}
+        self._answer(*provider.exchange(form, self.headers.get("Authorization", "")))
+
+    def _answer(self, status: int, document: dict[str, Any]) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
