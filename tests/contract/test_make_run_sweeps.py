@@ -2,6 +2,7 @@
 
 import signal
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from orchestrator.embedded import Server
 from orchestrator.sweeper import SECONDS
 from tests.contract.running import Running, call, running
+from tests.orchestrator.scrapes import Scrape
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +45,12 @@ def read(service: Running, pk: str) -> Any:
     return task
 
 
+def scraped(service: Running) -> Scrape:
+    bearer = {"Authorization": f"Bearer {(service.var / 'metrics_token').read_text()}"}
+    with urllib.request.urlopen(urllib.request.Request(f"{service.url}/metrics", headers=bearer), timeout=10) as answer:
+        return Scrape(answer.read().decode())
+
+
 def sweeper_of(service: Running) -> psutil.Process:
     wait_until(service.sweeper, seconds=30)
     found = service.sweeper()
@@ -61,6 +69,11 @@ def test_a_lease_that_nobody_keeps_comes_back_and_a_deadline_is_kept_without_a_w
         wait_until(lambda: read(service, overdue)["status"] == "failed", seconds=2 * SECONDS + 25)
         wait_until(lambda: read(service, held)["status"] == "pending", seconds=10 + 2 * SECONDS + 25)
         assert read(service, held)["attempt"] == 2
+        # The sweeper counts along with the workers, for whoever has the token that `make run` made.
+        told = scraped(service)
+        assert told.value("orchestrator_task_attempts_ended_total", outcome="lease-lost") == 1
+        assert told.value("orchestrator_events_total", event_type="task.failed") == 1
+        assert told.value("orchestrator_events_total", event_type="task.claimed") == 1
         assert service.printed == before
 
 

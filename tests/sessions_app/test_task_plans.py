@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from orchestrator import boundary
 from orchestrator.actors import Actor, Role
 from orchestrator.pagination import LARGEST
-from sessions_app import queue
+from sessions_app import measuring, queue
 from sessions_app.duties import CANCEL_OVERDUE, FAIL_OVERDUE, TASK_DUTIES
 from sessions_app.models import Task
 from sessions_app.models.task import TaskStatus
@@ -257,3 +257,13 @@ def test_each_index_of_ours_earns_its_place() -> None:
     statements = (sql for kind in (pages, claims, duties, single) for sql, *_ in kind().values())
     used = {name for sql in statements for name in explained(sql).indexes}
     assert used >= OURS
+
+
+@pytest.mark.django_db
+def test_how_far_the_sweep_lags_is_the_first_entry_of_an_index_each() -> None:
+    """Counted is what is open, and nothing else; `tests/orchestrator/test_measuring.py` says what bounds that."""
+    (lags,) = [sql for sql in sent(lambda: list(measuring.work()), "SELECT") if "min(deadline)" in sql]
+    plan = explained(lags)
+    assert {"tasks_leased", "tasks_deadline"} <= plan.indexes, plan
+    assert not [node for node in plan.of("Seq Scan") if node["Relation Name"] == "tasks"], plan
+    assert plan.read <= SORTED, plan
