@@ -11,12 +11,12 @@ from threading import Lock
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.utils.module_loading import import_string
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from orchestrator import __version__
-from orchestrator.boundary import is_away, sqlstate
+from orchestrator.boundary import sqlstate
 from orchestrator.redis import redis
 
 KEPT_SECONDS = 5.0
@@ -91,7 +91,7 @@ def _of_database() -> Iterator[Metric]:
             try:
                 told = _measured(source)
             except (DatabaseError, InterfaceError) as error:
-                away = is_away(error) and sqlstate(error) != _TOO_SLOW
+                away = isinstance(error, OperationalError | InterfaceError) and sqlstate(error) != _TOO_SLOW
                 log.warning("not measured", extra={"source": source.name, "why": type(error).__name__})
         succeeded.add_metric([source.name], float(bool(told)))
         yield from told
