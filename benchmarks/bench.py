@@ -1,4 +1,4 @@
-"""make bench: a PostgreSQL of its own from the wheel, as it is by default, two databases in it, and the measuring.
+"""make bench: a PostgreSQL of its own from the wheel, as it is by default, three databases in it, and the measuring.
 
 `python -m benchmarks.bench keyed` measures one part alone.
 """
@@ -19,6 +19,8 @@ from orchestrator.embedded import Server
 HERE = Path(__file__).resolve().parent.parent
 SMALL = "small"
 """The database beside the usual one, for what is compared with little data."""
+TRAIL = "trail"
+"""The database whose trail is verified: every row in it has its events."""
 
 
 def main(parts: list[str]) -> int:
@@ -33,6 +35,7 @@ def main(parts: list[str]) -> int:
                 "DJANGO_SETTINGS_MODULE": "orchestrator.settings",
                 "DATABASE_URL": service,
                 "DATABASE_OWNER_URL": owner,
+                "DATABASE_TRAIL_URL": server.address(TRAIL, roles.SERVICE),
             }
             return subprocess.run(
                 [sys.executable, "-m", "benchmarks.measured", *parts], cwd=HERE, env=env, check=False
@@ -41,15 +44,16 @@ def main(parts: list[str]) -> int:
 
 @contextmanager
 def _databases(var: Path) -> Iterator[Server]:
-    """Both, migrated and empty."""
+    """All of them, migrated and empty."""
     os.environ.update(ORCHESTRATOR_VAR=str(var), SECRET_KEY="only for measuring", LOG_LEVEL="warning")
     server = Server.within(var)
     server.start()
     try:
         local_database.own_database(server, var)
         with psycopg.connect(server.address("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {SMALL} TEMPLATE {local_database.DATABASE} OWNER {roles.OWNER}")
-            roles.make_database(connection, SMALL)
+            for name in (SMALL, TRAIL):
+                connection.execute(f"CREATE DATABASE {name} TEMPLATE {local_database.DATABASE} OWNER {roles.OWNER}")
+                roles.make_database(connection, name)
         yield server
     finally:
         server.stop()

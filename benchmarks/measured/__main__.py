@@ -3,7 +3,7 @@
 import sys
 import time
 
-from benchmarks.measured import expiry, keyed, lists, single, tasks
+from benchmarks.measured import expiry, keyed, lists, single, tasks, trail, verify
 from benchmarks.measured.databases import fill
 from benchmarks.measured.rounds import ROUNDS, Figure
 
@@ -13,8 +13,10 @@ PARTS = {
     "keyed": keyed.measure,
     "expiry": expiry.measure,
     "tasks": tasks.measure,
+    "trail": trail.measure,
+    "verify": verify.measure,
 }
-SEEDS_ITSELF = {"tasks"}
+SEEDS_ITSELF = {"tasks", "trail", "verify"}
 
 
 def main(asked: list[str]) -> int:

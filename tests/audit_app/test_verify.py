@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError
 from django.db import connection
 
-from audit_app import seal_keys
+from audit_app import seal_check, seal_keys
 from audit_app.models import AuditEvent, AuditSeal
 from audit_app.trail import instant
 from audit_app.verification import MOST
@@ -249,6 +249,30 @@ def test_tells_the_first_of_very_many() -> None:
         )
         report = report_of()
     assert (len(report["findings"]), report["events"]) == (MOST, 503)
+
+
+def test_seals_are_read_a_few_at_a_time_and_all_of_them(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seal_check, "_AT_A_TIME", 2)
+    for _ in range(5):
+        work.open_session()
+        seal()
+    assert report_of("--keys", str(place.keys), "--anchor", str(place.anchor))["seals"] == 5
+    assert findings(place) == []
+    with unguarded() as beside:
+        for number in (3, 5):
+            forge(beside, AuditSeal.objects.get(pk=number), root=bytes(32))
+        beside.execute("DELETE FROM audit_seals WHERE number = 2")
+        wrong = [("anchor", "seal", 2), ("seal-text", "seal", 3), ("seal-text", "seal", 5)]
+        assert findings(place) == wrong
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**31, 10**400])
+def test_an_anchor_of_whatever_number_is_found_missing(place: Place, number: int) -> None:
+    work.open_session()
+    seal()
+    with place.anchor.open("a") as file:
+        file.write(json.dumps({"number": number, "hash": "00" * 32}) + "\n")
+    assert findings(place) == [("anchor", "seal", number)]
 
 
 # Whatever else happens.
