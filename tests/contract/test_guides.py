@@ -8,8 +8,10 @@ from tests.contract.pages import page
 from tests.contract.shown import assert_answers_as_shown, snippets
 from tests.database import address
 from tests.gunicorn_server import serving
+from tests.sessions_app.approval_calls import ACTION, agree, ask, asker, consume, manager, where
+from tests.sessions_app.session_calls import somebody
 
-GUIDES = ["docs/guides/first-approval.md", "docs/upgrading.md"]
+GUIDES = ["docs/guides/auditing.md", "docs/guides/first-approval.md", "docs/upgrading.md"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -17,6 +19,18 @@ def test_the_first_approval_goes_as_shown() -> None:
     bearer = token("alice", roles="agent,operator,auditor", agent_roles="finance")
     with serving() as base:
         assert_answers_as_shown(page("docs/guides/first-approval.md"), base, TOKEN=bearer)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_audit_goes_as_shown() -> None:
+    finn = somebody("finn")
+    approval = ask(by=finn, required_approvals=2, action=ACTION)
+    assert manager("finn").post(where(approval, "approve")).status_code == 403
+    approval = agree(approval, "mona", "max")
+    assert asker("finn").post(where(approval, "consume"), {"action": {**ACTION, "amount": 84_000}}).status_code == 409
+    consume(approval, by=finn)
+    with serving() as base:
+        assert_answers_as_shown(page("docs/guides/auditing.md"), base, TOKEN=token("audrey", roles="auditor"))
 
 
 @pytest.mark.django_db(transaction=True)
