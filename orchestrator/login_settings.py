@@ -50,6 +50,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _PRODUCTION
 SESSION_COOKIE_NAME = "__Host-sessionid" if _PRODUCTION else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if _PRODUCTION else "csrftoken"
 SESSION_COOKIE_AGE = 8 * 60 * 60
+ADMIN_IDLE_SECONDS = env.seconds("ADMIN_IDLE_SECONDS", 1800, 60, SESSION_COOKIE_AGE)
+"""After how long without a request a login to the admin ends."""
 CSRF_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "orchestrator.admin.middleware.csrf_failure"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"

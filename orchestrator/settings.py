@@ -75,6 +75,7 @@ MIDDLEWARE = [
     "orchestrator.admin.middleware.Sessions",
     "orchestrator.admin.middleware.Csrf",
     "orchestrator.admin.middleware.Authentication",
+    "orchestrator.admin.middleware.Idle",
     "orchestrator.admin.middleware.Messages",
     "axes.middleware.AxesMiddleware",
 ]

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.http.response import HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
@@ -19,6 +20,7 @@ from django.utils.deprecation import MiddlewareMixin
 
 from orchestrator.actors import Identity
 from orchestrator.middleware import Call, Middleware
+from orchestrator.people import logins
 from orchestrator.people.models import Person
 from orchestrator.problem_responses import CONTENT_TYPE, as_problem, response
 from orchestrator.problems import Forbidden
@@ -99,6 +101,22 @@ class Authentication(BelowAdmin, AuthenticationMiddleware):
         if isinstance(somebody, Person):
             cast(Call, request).log_names["subject"] = pseudonym(Identity(somebody.issuer, somebody.subject))
         return answer
+
+
+class Idle(Middleware):
+    """A login that nobody uses any more ends."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Whoever comes with it then has to log in again."""
+        if is_admin(request):
+            try:
+                logins.look_after(request)
+            except (DatabaseError, InterfaceError) as error:
+                problem = as_problem(error)
+                if problem is None:
+                    raise
+                return response(problem, request)
+        return self.get_response(request)
 
 
 class Messages(BelowAdmin, MessageMiddleware):

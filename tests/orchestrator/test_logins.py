@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session as Login
 from django.utils import timezone
 
@@ -55,6 +56,39 @@ def test_past_its_end_it_is_none() -> None:
     Login.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
     answer = browser.get(SESSIONS)
     assert (answer.status_code, answer["Location"]) == (302, f"/admin/login/?next={SESSIONS}")
+
+
+def unused_for(seconds: int) -> None:
+    """As if nobody had used it for so long."""
+    login = SessionStore(Login.objects.get().session_key)
+    login["seen_at"] -= seconds
+    login.save()
+
+
+def test_ends_after_half_an_hour_in_which_nobody_uses_it() -> None:
+    browser = logged_in()
+    unused_for(1799)
+    assert browser.get(SESSIONS).status_code == 200
+    unused_for(1800 + 5)
+    assert browser.get(SESSIONS)["Location"] == f"/admin/login/?next={SESSIONS}"
+    assert not Login.objects.filter(session_data__isnull=False).exists()
+
+
+def test_being_used_keeps_it_and_is_noted_twice_a_minute_at_most() -> None:
+    browser = logged_in()
+    for _ in range(3):
+        unused_for(1500)
+        assert browser.get(SESSIONS).status_code == 200
+    before = Login.objects.get().session_data
+    assert browser.get(SESSIONS).status_code == 200
+    assert Login.objects.get().session_data == before
+
+
+def test_how_long_is_a_setting(settings: Any) -> None:
+    settings.ADMIN_IDLE_SECONDS = 60
+    browser = logged_in()
+    unused_for(65)
+    assert browser.get(SESSIONS).status_code == 302
 
 
 def test_another_login_of_the_same_person_begins_anew() -> None:
