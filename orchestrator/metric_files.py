@@ -4,10 +4,12 @@ A worker's files are named by its slot, not by its process id. Whoever takes the
 so that there are never more files than there were workers at once, however often workers are renewed.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client import multiprocess, values
@@ -18,6 +20,8 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _counting: list[str] = []
 """As whom this process counts, where it does."""
 _MEMORY = Path("/dev/shm")  # noqa: S108  a file system in memory; what is made there has an unguessable name
+_PREFIX = "orchestrator-counts-"
+_held: list[int] = []
 
 
 def prepare() -> Path | None:
@@ -26,10 +30,34 @@ def prepare() -> Path | None:
     if named:
         _clear(Path(named))
         return None
-    within = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    made = tempfile.mkdtemp(prefix="orchestrator-metrics-", dir=within)
-    os.environ[FOLDER] = made
-    return Path(made)
+    within = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    for left in within.glob(f"{_PREFIX}*"):
+        _remove_if_left(left)
+    # Locked before it has a name by which another master, starting now, could take it for left.
+    unnamed = Path(tempfile.mkdtemp(prefix=".orchestrator-", dir=within))
+    _held.append(_locked(unnamed))
+    made = unnamed.rename(within / f"{_PREFIX}{unnamed.name.removeprefix('.orchestrator-')}")
+    os.environ[FOLDER] = str(made)
+    return made
+
+
+def _remove_if_left(folder: Path) -> None:
+    """Memory is not given back by itself: what a master left that was killed goes when the next one starts."""
+    with suppress(OSError):
+        # Of another user's it cannot be opened, and of a running master's it is locked.
+        os.close(_locked(folder))
+        remove(folder)
+
+
+def _locked(folder: Path) -> int:
+    """A lock that lasts as long as the process and its workers. Raises OSError where somebody has it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _clear(folder: Path) -> None:

@@ -34,13 +34,26 @@ def test_a_folder_that_is_named_is_made_for_its_owner_alone_and_cleared_of_the_l
 
 
 def test_where_none_is_named_one_of_our_own_is_made_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = _prepared_anew(monkeypatch)
+    assert os.environ[metric_files.FOLDER] == str(made)
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
+    left = made.with_name(f"{made.name}-of-one-that-was-killed")
+    left.mkdir(mode=0o700)
+    (left / "counter_1-0.db").write_bytes(b"what it counted")
+    again = _prepared_anew(monkeypatch)
+    assert not left.exists()
+    assert made.exists()
+    for folder in (made, again):
+        metric_files.remove(folder)
+    assert not made.exists()
+
+
+def _prepared_anew(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As another master does, while the first one runs."""
     monkeypatch.setenv(metric_files.FOLDER, "")
     made = metric_files.prepare()
     assert made
-    assert os.environ[metric_files.FOLDER] == str(made)
-    assert stat.S_IMODE(made.stat().st_mode) == 0o700
-    metric_files.remove(made)
-    assert not made.exists()
+    return made
 
 
 def test_a_worker_takes_the_first_slot_that_is_free() -> None:
@@ -62,7 +75,7 @@ def test_workers_count_together_in_memory_which_goes_with_the_service(monkeypatc
         assert told.value("orchestrator_http_requests_total", route="/status") == 20
         assert told.value("orchestrator_http_requests_in_progress") == 1
         (folder,) = {opened for pid in service.ready() for opened in _opened(pid)}
-        assert folder.name.startswith("orchestrator-metrics-")
+        assert folder.name.startswith("orchestrator-counts-")
         assert len(list(folder.glob("counter_*.db"))) == WORKERS + 1  # and the master, at zero
     assert not folder.exists()
 
