@@ -78,10 +78,10 @@ def test_the_snippets_of_every_page_are_run() -> None:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_each_block_of_code_says_what_it_is(path: str) -> None:
-    """`sh` is run; nothing else looks like a command to paste, but for what starts everything."""
+    """`sh` and `python` are run; nothing else looks like a command to paste, but for what starts everything."""
     assert re.findall(r"^ +```", page(path), re.MULTILINE) == []
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page(path), re.MULTILINE | re.DOTALL)
-    assert {kind for kind, _ in blocks} <= {"sh", "http", "json", "text", "yaml", "mermaid", ""}
+    assert {kind for kind, _ in blocks} <= {"sh", "python", "http", "json", "text", "yaml", "mermaid", ""}
     plain = [text for kind, text in blocks if not kind]
     assert [text for text in plain if not re.fullmatch(r"(make [\w-]+|manage\.py \w+ .*)\n", text)] == []
 

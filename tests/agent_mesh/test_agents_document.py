@@ -1,0 +1,93 @@
+"""docs/agents.md: its tables name what there is, and its snippets do what they show, as they are written."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import pytest
+from mcp import StdioServerParameters
+from ruamel.yaml import YAML
+
+from tests.agent_mesh.talking import mesh, talking
+from tests.api import token
+from tests.contract.pages import page, section, table
+from tests.contract.shown import BLOCK
+from tests.gunicorn_server import HERE, serving
+
+PAGE = page("docs/agents.md")
+SHOWN = "http://127.0.0.1:8088"
+
+
+def blocks(kind: str) -> list[str]:
+    return [text for found, text in BLOCK.findall(PAGE) if found == kind]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_table_of_tools_is_the_servers() -> None:
+    rows = table("| tool |" + PAGE.partition("| tool |")[2].partition("\n\n")[0])
+    said = {row[0].strip("`"): re.findall(r"`(\w+\??)`", row[1]) for row in rows}
+    with mesh() as alice:
+        tools = alice.tools()
+    assert list(said) == list(tools)
+    for name, tool in tools.items():
+        needed = tool.input_schema.get("required", [])
+        optional = [f"{one}?" for one in tool.input_schema["properties"] if one not in needed]
+        assert sorted(said[name]) == sorted([*needed, *optional])
+
+
+def test_every_variable_that_is_read_is_told_and_no_other() -> None:
+    sources = "".join(path.read_text("utf-8") for path in (HERE / "agent_mesh").rglob("*.py"))
+    read = set(re.findall(r'"(CONTROLLER_URL|MESH_[A-Z_]+)"', sources))
+    told = set(re.findall(r"`(CONTROLLER_URL|MESH_[A-Z_]+)`", PAGE))
+    assert told == read
+
+
+def commands() -> Iterator[tuple[str, dict[str, Any]]]:
+    """What each configuration over stdio starts, and with which environment; goose adds what `env_keys` names."""
+    goose = YAML(typ="safe").load(blocks("yaml")[0])["extensions"]["agent_mesh"]
+    keys = dict.fromkeys(goose["env_keys"], "${TOKEN}")
+    yield "goose", {"command": goose["cmd"], "args": goose["args"], "env": {**goose["envs"], **keys}}
+    [claude] = json.loads(blocks("json")[0])["mcpServers"].values()
+    yield "Claude", claude
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("whose", "said"), list(commands()), ids=lambda value: value if isinstance(value, str) else "")
+def test_a_configuration_works_as_it_is_written(whose: str, said: dict[str, Any]) -> None:
+    with serving() as base:
+        known = {"TOKEN": token("alice", roles="agent,operator")}
+        env = {name: Template(value).substitute(known).replace(SHOWN, base) for name, value in said["env"].items()}
+        # `python3` is where agent_mesh is installed: here, of this environment and in this folder.
+        env["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        server = StdioServerParameters(command=said["command"], args=said["args"], env=env, cwd=HERE)
+        with talking(server) as alice:
+            sent = alice.does("send_task", target="finance", task={"task_type": "invoices"})
+            assert alice.does("fetch_status", task_id=sent["task_id"])["status"] == "pending"
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_the_python_does_what_it_shows() -> None:
+    bearer = token("alice", roles="agent,operator,auditor")
+    parts = BLOCK.findall(section(PAGE, "The client") + section(PAGE, "A worker"))
+    scripts = list(zip(parts[::2], parts[1::2], strict=True))
+    assert [(kind, shown) for (kind, _), (shown, _) in scripts] == [("python", "text")] * 2
+    with serving() as base:
+        for (_, script), (_, shown) in scripts:
+            done = subprocess.run(
+                [sys.executable, "-c", script.replace(SHOWN, base)],
+                cwd=HERE,
+                env={**os.environ, "TOKEN": bearer, "no_proxy": "*"},
+                capture_output=True,
+                check=False,
+                encoding="utf-8",
+                timeout=60,
+            )
+            assert (done.stdout, done.stderr) == (shown, "")
