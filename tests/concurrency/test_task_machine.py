@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID
 
+import psycopg
 import pytest
 from django.db import connection
 from hypothesis import HealthCheck, Phase, settings
@@ -80,6 +81,10 @@ class Known:
     called_off: bool = False
     retried: bool = False
     refusals: int = 0
+    holders: set[str] = field(default_factory=set)
+    """Who ever held it."""
+    deciders: set[str] = field(default_factory=set)
+    """Who decided about it."""
 
 
 class Tasks(RuleBasedStateMachine):
@@ -149,7 +154,10 @@ class Tasks(RuleBasedStateMachine):
         )
         task = self.act(lambda: transitions.route(work, actor=tasks.manager(self.tenant)), crash=crash)
         if task is not None:
-            self.known[task.pk] = Known(timed=timed)
+            self.made(task)
+
+    def made(self, task: Task) -> None:
+        self.known[task.pk] = Known(status=str(task.status), timed=task.deadline is not None)
 
     @precondition(lambda self: self.any("pending"))
     @rule(worker=st.sampled_from(WORKERS), most=st.integers(1, 3), crash=SELDOM)
@@ -167,6 +175,8 @@ class Tasks(RuleBasedStateMachine):
             assert (task.status, task.overdue) == ("pending", False)
             task.status, task.lapsed = "active", False
             task.epoch += 1
+            assert worker not in task.deciders
+            task.holders.add(worker)
             self.leases.append(Held(grant.task.pk, grant.task.lease_epoch, grant.token, worker))
             assert grant.task.lease_epoch == task.epoch
 
@@ -286,7 +296,7 @@ class Tasks(RuleBasedStateMachine):
                 self.act(call, crash=crash)
         elif (again := self.act(call, crash=crash)) is not None:
             task.retried = True
-            self.known[again.pk] = Known(timed=again.deadline is not None)
+            self.made(again)
 
     # What happens.
 
@@ -325,9 +335,13 @@ class Tasks(RuleBasedStateMachine):
             beside.execute("ALTER TABLE tasks ENABLE ALWAYS TRIGGER tasks_complete_update")
             overdue = beside.execute("SELECT id FROM tasks WHERE tenant = %s AND deadline <= now()", [self.tenant])
             late = {pk for (pk,) in overdue}
+            self.also_passes(beside)
         for pk, task in self.known.items():
             task.lapsed = task.lapsed or task.status == "active"
             task.overdue = pk in late
+
+    def also_passes(self, beside: psycopg.Connection[Any]) -> None:
+        """What else is timed."""
 
     # What holds.
 
@@ -355,9 +369,9 @@ class Tasks(RuleBasedStateMachine):
         assert remembered == {pk: task.refusals for pk, task in self.known.items() if task.refusals}
 
 
-def run(examples: int, steps: int) -> None:
+def run(machine: type[Tasks], examples: int, steps: int) -> None:
     run_state_machine_as_test(
-        Tasks,
+        machine,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
@@ -371,9 +385,9 @@ def run(examples: int, steps: int) -> None:
 
 
 def test_whatever_is_done_to_tasks_leaves_them_whole() -> None:
-    run(examples=15, steps=30)
+    run(Tasks, examples=15, steps=30)
 
 
 @pytest.mark.slow
 def test_whatever_is_done_to_tasks_leaves_them_whole_for_long() -> None:
-    run(examples=150, steps=60)
+    run(Tasks, examples=150, steps=60)
