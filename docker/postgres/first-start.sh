@@ -1,7 +1,8 @@
 #!/bin/sh
 # Run by the image of PostgreSQL when it makes its data: the roles, with the passwords of the secrets.
 set -eu
-psql --no-psqlrc --username "$POSTGRES_USER" --dbname postgres \
-  --set owner_password="$(cat /run/secrets/owner_password)" \
-  --set service_password="$(cat /run/secrets/service_password)" \
-  --set database=orchestrator --file /etc/orchestrator/roles.sql
+OWNER_PASSWORD="$(cat /run/secrets/owner_password)"
+SERVICE_PASSWORD="$(cat /run/secrets/service_password)"
+export OWNER_PASSWORD SERVICE_PASSWORD
+psql --no-psqlrc --username "$POSTGRES_USER" --dbname postgres --set database=orchestrator \
+  --file /etc/orchestrator/roles.sql

@@ -1,9 +1,11 @@
 -- The two roles, the settings that the service's promises rest on, and the database. Once for each cluster, as a
--- superuser, with psql:
---   psql -v owner_password=… -v service_password=… -v database=orchestrator -f roles.sql
+-- superuser, with psql 15 or newer, the passwords in the environment, where no list of processes shows them:
+--   OWNER_PASSWORD=… SERVICE_PASSWORD=… psql -v database=orchestrator -f roles.sql
 -- Grants on tables come with the migrations, which the owner makes. Again does no harm, and sets the passwords anew.
 -- docs/database.md says what each is for; orchestrator/roles.py is the same for `make run`, and a test compares.
 \set ON_ERROR_STOP on
+\getenv owner_password OWNER_PASSWORD
+\getenv service_password SERVICE_PASSWORD
 
 SELECT 'CREATE ROLE orchestrator_owner LOGIN'
   WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'orchestrator_owner') \gexec

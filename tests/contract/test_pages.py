@@ -20,6 +20,7 @@ RUN_BY = {
     "docs/api/tasks.md": "tests/contract/test_docs_tasks.py",
     "docs/approvals.md": "tests/contract/test_docs_trail.py",
     "docs/audit.md": "tests/contract/test_docs_trail.py",
+    "docs/deploying.md": "tests/deploy/test_deploying.py",
     "docs/guides/auditing.md": "tests/contract/test_guides.py",
     "docs/guides/first-approval.md": "tests/contract/test_guides.py",
     "docs/idempotency.md": "tests/contract/test_docs_idempotency.py",
