@@ -71,6 +71,7 @@ class Action(StrEnum):
     PERSON_CUT_OFF = "person.cut_off", "An operator cut somebody off: nothing that they send is taken any more."
     PERSON_RESTORED = "person.restored", "An operator let them in again."
     PERSON_BROKE_GLASS = "person.broke_glass", "Somebody came into the admin by a password, past the provider."
+    PERSON_PASSWORD_CHANGED = "person.password_changed", "Somebody changed the password by which they come in."
 
 
 for _word in Action:

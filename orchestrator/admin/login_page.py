@@ -1,12 +1,15 @@
-"""The admin's login page: the ways in that are configured, and no others."""
+"""The admin's login page: the ways in that are configured, and no others; and where a password is changed."""
 
 from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth.views import PasswordChangeView
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import reverse
+from unfold.forms import AdminOwnPasswordChangeForm
 
 from orchestrator.people import logins
 from orchestrator.people.break_glass import PasswordForm
@@ -15,10 +18,11 @@ from orchestrator.problems import Forbidden
 
 
 class LoginPage:
-    """What the site shows to those who are not logged in."""
+    """What the site shows to those who are not logged in, or change by what they do."""
 
     login_template = "orchestrator/login.html"
     login_form = PasswordForm
+    password_change_view: type[PasswordChangeView] = PasswordChangeView
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """A button to the provider, a form for a password. Raises Forbidden for a password where none is taken."""
@@ -34,3 +38,12 @@ class LoginPage:
         if request.method == "POST" and isinstance(answer, HttpResponseRedirect):
             logins.begin(request)
         return answer
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        """The theme's page, by the view that is set."""
+        view = self.password_change_view.as_view(
+            form_class=AdminOwnPasswordChangeForm,
+            success_url=reverse("admin:password_change_done"),
+            extra_context={**self.each_context(request), **(extra_context or {})},  # type: ignore[attr-defined]
+        )
+        return view(request)

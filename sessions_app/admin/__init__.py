@@ -3,7 +3,7 @@
 from orchestrator.admin.site import site
 from orchestrator.people.models import Person
 from sessions_app.admin.approval import ApprovalAdmin
-from sessions_app.admin.break_glass import RecordedPasswordForm
+from sessions_app.admin.break_glass import RecordedPasswordChange, RecordedPasswordForm
 from sessions_app.admin.person import PersonAdmin
 from sessions_app.admin.session import SessionAdmin
 from sessions_app.admin.task import TaskAdmin
@@ -14,3 +14,4 @@ site.register(Task, TaskAdmin)
 site.register(Approval, ApprovalAdmin)
 site.register(Person, PersonAdmin)
 site.login_form = RecordedPasswordForm
+site.password_change_view = RecordedPasswordChange

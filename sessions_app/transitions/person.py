@@ -29,6 +29,11 @@ def record_password_login(person: Person, *, actor: Actor) -> None:
     _record(person, Action.PERSON_BROKE_GLASS, actor=actor, reason="")
 
 
+def record_password_change(person: Person, *, actor: Actor) -> None:
+    """Somebody changed the password by which they come past the identity provider."""
+    _record(person, Action.PERSON_PASSWORD_CHANGED, actor=actor, reason="")
+
+
 def _set(who: Identity, action: Action, *, active: bool, actor: Actor, reason: str) -> Person:
     insist_on_boundary()
     person = row_of(who, actor.tenant)

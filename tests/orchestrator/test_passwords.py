@@ -3,7 +3,9 @@
 import pytest
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
+from django.db import OperationalError
 
+from audit_app.models import AuditEvent
 from orchestrator.people.models import Person
 from tests.admin import Browser, person
 
@@ -63,3 +65,25 @@ def test_another_login_ends_when_the_password_changes() -> None:
     assert here.send("/admin/password_change/", {"old_password": GOOD, **new}).status_code == 302
     assert here.get("/admin/").status_code == 200
     assert elsewhere.get("/admin/").status_code == 302
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_is_an_event_and_without_it_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    mona = person()
+    mona.set_password(GOOD)
+    mona.save()
+    browser = Browser(mona)
+    change = {"old_password": GOOD, "new_password1": GOOD * 3, "new_password2": GOOD * 3}
+    with monkeypatch.context() as broken:
+        broken.setattr("audit_app.trail.record", away)
+        assert browser.send("/admin/password_change/", change).status_code == 503
+    mona.refresh_from_db()
+    assert mona.check_password(GOOD)
+    assert browser.send("/admin/password_change/", change).status_code == 302
+    event = AuditEvent.objects.get()
+    assert (event.event_type, event.actor_subject, event.via) == ("person.password_changed", "olga", "admin")
+    assert GOOD not in event.body
+
+
+def away(_event: object) -> None:
+    raise OperationalError("the database is away")
