@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from statistics import median
 from typing import Any
 
@@ -26,6 +27,9 @@ ONCE_SECONDS = 0.06
 NOISE_SECONDS = 0.2
 """What a busy machine adds to one request of hundreds."""
 PATH_SECONDS = 3.0
+LOAD_KEYS = 2_000
+
+loads = count()
 
 Trouble = Callable[[Valkey], Any]
 
@@ -55,25 +59,38 @@ def flushed(redis: Valkey) -> Iterator[None]:
 
 @contextmanager
 def evicting(redis: Valkey) -> Iterator[None]:
-    with _full_at_once(redis, "allkeys-random"):
-        yield
+    with _full(redis, "allkeys-random"):
+        # What its clients give back meanwhile would be room enough for the calls here: it is taken away as well.
+        with again_and_again(1 / 50, partial(tighten, redis)):
+            yield
         assert redis.client.info("stats")["evicted_keys"] > 0
 
 
 @contextmanager
 def full(redis: Valkey) -> Iterator[None]:
-    with _full_at_once(redis, "noeviction"):
+    with _full(redis, "noeviction"):
         yield
         with pytest.raises(OutOfMemoryError):
-            redis.client.set("more", "x" * 1000)
+            load(redis)
+
+
+def tighten(redis: Valkey) -> None:
+    """No more room than it has taken."""
+    redis.client.config_set("maxmemory", redis.client.info("memory")["used_memory"])
+
+
+def load(redis: Valkey) -> None:
+    """Many small keys: far more than its clients give back now and then."""
+    for _ in range(LOAD_KEYS):
+        redis.client.set(f"load-{next(loads)}", b"x" * 1000)
 
 
 @contextmanager
-def _full_at_once(redis: Valkey, policy: str) -> Iterator[None]:
-    """With no more room than it has taken."""
+def _full(redis: Valkey, policy: str) -> Iterator[None]:
+    load(redis)
     redis.client.config_resetstat()
     redis.client.config_set("maxmemory-policy", policy)
-    redis.client.config_set("maxmemory", redis.client.info("memory")["used_memory"])
+    tighten(redis)
     yield
     redis.client.config_set("maxmemory", 0)
 
