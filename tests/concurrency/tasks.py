@@ -29,10 +29,10 @@ TERMINAL = {state for state, targets in LEGAL.items() if not targets}
 OUTCOMES = {
     "task.completed": {"completed"},
     "task.released": {"released"},
-    "task.force_released": {"force-released"},
+    "task.force_released": {"force-released", "lease-lost"},
     "task.requeued": {"failed", "lease-lost"},
-    "task.failed": {"failed", "lease-lost", "deadline-exceeded"},
-    "task.cancelled": {"failed", "released", "force-released", "lease-lost"},
+    "task.failed": {"failed", "released", "force-released", "lease-lost", "deadline-exceeded"},
+    "task.cancelled": {"failed", "released", "force-released", "lease-lost", "deadline-exceeded"},
 }
 """How an attempt may have ended, by the event that its task left the active state with."""
 

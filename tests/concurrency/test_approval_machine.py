@@ -27,7 +27,7 @@ from sessions_app.transitions import task as tasks
 from sessions_app.transitions.approval import Question
 from tests.concurrency.approvals import assert_approvals_hold, expire
 from tests.concurrency.tasks import TERMINAL, manager
-from tests.concurrency.test_task_machine import SELDOM, STEP, WORKERS, Known, Tasks, run
+from tests.concurrency.test_task_machine import SELDOM, WORKERS, Known, Tasks, run
 from tests.sessions_app.approval_calls import ACTION, DAY, approver
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -222,18 +222,19 @@ class Approvals(Tasks):
                 if one.blocks and task.status == "blocked":
                     task.status = "failed"
 
-    def also_passes(self, beside: psycopg.Connection[Any]) -> None:
+    def also_passes(self, beside: psycopg.Connection[Any], step: timedelta) -> None:
         guards = ("approvals_keep_their_question", "approvals_complete_update")
         for guard in guards:
             beside.execute(f"ALTER TABLE approvals DISABLE TRIGGER {guard}")
         moved = "UPDATE approvals SET expires_at = expires_at - %s WHERE tenant = %s"
-        beside.execute(moved, [STEP, self.tenant])
+        beside.execute(moved, [step, self.tenant])
         beside.execute("SET CONSTRAINTS ALL IMMEDIATE")
         for guard in guards:
             beside.execute(f"ALTER TABLE approvals ENABLE ALWAYS TRIGGER {guard}")
         late = beside.execute("SELECT id FROM approvals WHERE tenant = %s AND expires_at <= now()", [self.tenant])
-        for (pk,) in late:
-            self.asked[pk].late = True
+        past = {pk for (pk,) in late}
+        for pk, one in self.asked.items():
+            one.late = pk in past
 
     # What holds.
 
