@@ -129,10 +129,18 @@ def sample(kind: type[Problem]) -> Problem:
 
 
 def _schema(kind: type[Problem]) -> Schema:
+    # All in one object: generators of clients cannot merge a type with a value of it, and would drop the kind.
     members = MEMBERS.get(kind, {})
-    fixed = {"type": {"const": f"/problems/{kind.slug}"}, "status": {"const": kind.status}}
-    own: Schema = {"type": "object", "properties": {**fixed, **members}, "required": [*fixed, *members]}
-    return {"description": inspect.getdoc(kind), "allOf": [{"$ref": "#/components/schemas/Problem"}, own]}
+    own = {
+        "type": {**PROBLEM["properties"]["type"], "const": f"/problems/{kind.slug}"},
+        "status": {"type": "integer", "const": kind.status},
+    }
+    return {
+        "type": "object",
+        "description": inspect.getdoc(kind),
+        "properties": {**PROBLEM["properties"], **own, **members},
+        "required": [*PROBLEM["required"], *members],
+    }
 
 
 def _example(kind: type[Problem]) -> Schema:
