@@ -1,7 +1,7 @@
 """GET /audit/events and /audit/events/{id}: who reads which events, in which order, page by page."""
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
@@ -15,7 +15,7 @@ from tests.api import Api, errors, token
 from tests.audit_app.many_events import lives
 from tests.database import superuser_connection
 
-UNKNOWN = uuid4()
+UNKNOWN = UUID("00000000-0000-4000-8000-000000000000")
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
