@@ -14,7 +14,9 @@ import pytest
 from mcp import StdioServerParameters
 from ruamel.yaml import YAML
 
+from agent_mesh.cli import ending
 from tests.agent_mesh.talking import mesh, talking
+from tests.agent_mesh.test_cli import every_command
 from tests.api import token
 from tests.contract.pages import page, section, table
 from tests.contract.shown import BLOCK
@@ -46,6 +48,23 @@ def test_every_variable_that_is_read_is_told_and_no_other() -> None:
     read = set(re.findall(r'"(CONTROLLER_URL|MESH_[A-Z_]+)"', sources))
     told = set(re.findall(r"`(CONTROLLER_URL|MESH_[A-Z_]+)`", PAGE))
     assert told == read
+
+
+def test_the_table_of_commands_is_the_programs() -> None:
+    rows = table("| command |" + PAGE.partition("| command |")[2].partition("\n\n")[0])
+    told = set()
+    for row in rows:
+        group = ""
+        for name in re.findall(r"`([a-z -]+)`", row[0]):
+            group, _, last = name.rpartition(" ") if " " in name else (group, "", name)
+            told.add(tuple(f"{group} {last}".split()))
+    assert told == set(every_command())
+
+
+def test_the_exit_codes_are_the_programs() -> None:
+    rows = table("| exit code |" + PAGE.partition("| exit code |")[2].partition("\n\n")[0])
+    codes = {value for name, value in vars(ending).items() if name.isupper() and isinstance(value, int)}
+    assert {int(row[0]) for row in rows} == {0, *codes}
 
 
 def commands() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -11,6 +11,7 @@ import pytest
 import agent_mesh
 from tests.gunicorn_server import HERE
 
+VERSION = agent_mesh.__version__
 FILES = sorted((HERE / "agent_mesh").rglob("*.py"))
 SEES = """
 import importlib.util, pkgutil, sys
@@ -70,3 +71,7 @@ def test_it_installs_and_imports_where_there_is_no_django(tmp_path: Path) -> Non
     where, others = seen.stdout.split("\n")[:2]
     assert Path(where).is_relative_to(tmp_path / "venv")
     assert others == ""
+    program = python.with_name("orchestrator")
+    assert subprocess.run([program, "version"], check=True, capture_output=True, text=True).stdout.strip() == VERSION
+    served = subprocess.run([python, "-m", "agent_mesh", "--help"], check=True, capture_output=True, text=True)
+    assert "--http" in served.stdout

@@ -1,0 +1,1 @@
+"""The command line: `orchestrator`, or `python -m agent_mesh.cli`."""
