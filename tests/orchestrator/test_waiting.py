@@ -11,7 +11,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from orchestrator.waiting import Demand, TooManyWait, Waiters
-from tests.database import superuser_connection
+from tests.database import close_kept, superuser_connection
 from tests.work import in_a_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -294,6 +294,7 @@ def test_no_connection_is_held_by_who_waits_and_one_by_who_looks_while_somebody_
         those = [_connected(queue, board) for _ in range(4)]
         wait_until(lambda: len(pids) > 3)
         connection.close()
+        close_kept()
         held = beside.execute(OTHERS).fetchall()
         assert [pid for pid, _ in held] == [pids[-1]]
         assert {state for _, state in held} <= {"idle", "active"}
