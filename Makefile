@@ -35,7 +35,7 @@ test-keycloak: .venv/installed-dev ## Tokens, logins, rotated keys and an outage
 bench: .venv/installed-dev ## What the promises of speed come to, on a million sessions; some minutes (PARTS=keyed for one part)
 	@exec $(BIN)/python -m benchmarks.bench $(PARTS)
 
-lint: .venv/installed-dev ## ruff, mypy, the import arrows, missing migrations, pages written from the code
+lint: .venv/installed-dev ## ruff, mypy, the import arrows, missing migrations and those that would stop a running service, pages written from the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -3,7 +3,7 @@
 import sys
 import time
 
-from benchmarks.measured import expiry, keyed, lists, single, tasks, trail, verify
+from benchmarks.measured import expiry, keyed, lists, single, tasks, trail, verify, workers
 from benchmarks.measured.databases import fill
 from benchmarks.measured.rounds import ROUNDS, Figure
 
@@ -15,8 +15,9 @@ PARTS = {
     "tasks": tasks.measure,
     "trail": trail.measure,
     "verify": verify.measure,
+    "workers": workers.measure,
 }
-SEEDS_ITSELF = {"tasks", "trail", "verify"}
+SEEDS_ITSELF = {"tasks", "trail", "verify", "workers"}
 
 
 def main(asked: list[str]) -> int:
