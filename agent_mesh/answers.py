@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, ParamSpec
 
+import anyio
 import anyio.to_thread
 from mcp_types import CallToolResult, TextContent
 
@@ -16,6 +17,8 @@ Answer = Annotated[CallToolResult, dict[str, Any]]
 """The structured content is an object, always; a newer service may put more into it."""
 
 _MISSING = "There is no token. Set MESH_JWT_TOKEN, MESH_JWT_TOKEN_FILE, or MESH_TOKEN_URL with MESH_CLIENT_ID."
+# A tool may wait for minutes, and holds no more than its thread: many may, without keeping the others from theirs.
+_THREADS = anyio.CapacityLimiter(200)
 _ADVICE = {
     401: "The token is not valid, or has ended: get a new one.",
     403: "This token may not do that.",
@@ -91,7 +94,7 @@ def answering(tool: Callable[P, Answer]) -> Callable[P, Awaitable[Answer]]:
     @functools.wraps(tool)
     async def answer(*args: P.args, **kwargs: P.kwargs) -> Answer:
         try:
-            return await anyio.to_thread.run_sync(functools.partial(tool, *args, **kwargs))
+            return await anyio.to_thread.run_sync(functools.partial(tool, *args, **kwargs), limiter=_THREADS)
         except Unsettled as unsettled:
             return failed(unsettled.error, unsettled.key)
         except MeshError as error:

@@ -75,7 +75,11 @@ class Connection:
         self._tokens, self._timeout, self._trace_id = tokens, timeout, ""
         self._retry = retry or Retry()
         headers = {"User-Agent": f"agent-mesh/{__version__}", "Accept": "application/json"}
-        self._http = httpx.Client(base_url=self.where, transport=transport, headers=headers, follow_redirects=False)
+        # As many at once as there are threads: whoever waits for news keeps nobody from a connection.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+        self._http = httpx.Client(
+            base_url=self.where, transport=transport, headers=headers, limits=limits, follow_redirects=False
+        )
 
     def traced(self, trace_id: str) -> "Connection":
         """The same connection, for calls that belong to a trace."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
+from uuid import uuid4
 
 import jwt
 
@@ -29,7 +30,7 @@ class Provider:
     def token(self, subject: str = "alice", audience: Any = MESH, **claims: Any) -> str:
         """An access token of an agent of the role finance."""
         now = int(time.time())
-        said = {"iss": self.address, "sub": subject, "aud": audience, "iat": now, "exp": now + 300}
+        said = {"iss": self.address, "sub": subject, "aud": audience, "iat": now, "exp": now + 300, "jti": uuid4().hex}
         said |= {"realm_access": {"roles": ["agent"]}, "agent_roles": ["finance"], **claims}
         return jwt.encode(said, private_key("EdDSA"), "EdDSA", headers={"kid": "key-1", "typ": "at+jwt"})
 

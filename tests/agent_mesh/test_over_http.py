@@ -26,16 +26,30 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 PATIENCE = 30
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def provider() -> Iterator[Provider]:
     with providing() as one:
         yield one
 
 
-@pytest.fixture
-def base(provider: Provider) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def base(django_db_setup: None, provider: Provider) -> Iterator[str]:
     """The service, which takes tokens for itself alone."""
     with serving(**provider.environment()) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def exchanging(base: str, provider: Provider) -> Iterator[str]:
+    """An MCP server that exchanges its callers' tokens."""
+    with mesh(base, provider, "exchange") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def passing(base: str, provider: Provider) -> Iterator[str]:
+    """One that passes them on."""
+    with mesh(base, provider, "pass") as address:
         yield address
 
 
@@ -109,12 +123,14 @@ def approve(base: str, approval_id: str, bearer: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-def test_the_full_story_with_tokens_that_are_exchanged(base: str, provider: Provider, mode: str) -> None:
+def test_the_full_story_with_tokens_that_are_exchanged(
+    base: str, exchanging: str, provider: Provider, mode: str
+) -> None:
     manager = {"agent_roles": ["manager"]}
+    provider.exchanged.clear()
     with (
-        mesh(base, provider, "exchange") as address,
-        agent(address, provider.token("mona", **manager), mode) as mona,
-        agent(address, provider.token("finn"), mode) as finn,
+        agent(exchanging, provider.token("mona", **manager), mode) as mona,
+        agent(exchanging, provider.token("finn"), mode) as finn,
     ):
         sent = mona.does("send_task", target="finance", task=WORK)
         asked = mona.does("request_approval", task_id=sent["task_id"], approver_role="manager", reason="So much.")
@@ -127,41 +143,47 @@ def test_the_full_story_with_tokens_that_are_exchanged(base: str, provider: Prov
         told = mona.does("fetch_status", task_id=sent["task_id"])
     assert (told["status"], told["output"]) == ("completed", {"unpaid": 3})
     # Each acted as they are, and one exchange each was enough.
-
     assert sent["created_by"] == f"{provider.address}|mona"
     assert held["lease"]["holder"] == f"{provider.address}|finn"
     assert len(provider.exchanged) == 2
     assert {form["audience"] for form in provider.exchanged} == {SERVICE}
 
 
-def test_a_token_for_both_is_passed_on(base: str, provider: Provider) -> None:
-    with (
-        mesh(base, provider, "pass") as address,
-        agent(address, provider.token("mona", [MESH, SERVICE])) as mona,
-    ):
+def test_a_token_for_both_is_passed_on(passing: str, provider: Provider) -> None:
+    provider.exchanged.clear()
+    with agent(passing, provider.token("mona", [MESH, SERVICE])) as mona:
         assert mona.does("send_task", target="hr", task=WORK)["created_by"] == f"{provider.address}|mona"
     assert provider.exchanged == []
 
 
-def test_a_token_for_the_mesh_alone_is_not_good_for_the_service(base: str, provider: Provider) -> None:
-    with mesh(base, provider, "pass") as address, agent(address, provider.token("mona")) as mona:
+def test_a_token_for_the_mesh_alone_is_not_good_for_the_service(passing: str, provider: Provider) -> None:
+    with agent(passing, provider.token("mona")) as mona:
         assert mona.fails("send_task", target="hr", task=WORK)["error"] == "unauthenticated"
 
 
-def test_a_token_for_the_service_alone_is_a_401(base: str, provider: Provider) -> None:
-    with mesh(base, provider, "pass") as address:
-        headers = {**ACCEPTS, "Authorization": f"Bearer {provider.token('mona', SERVICE)}"}
-        answer = httpx.post(address, json=INITIALIZE, headers=headers, trust_env=False)
-        assert answer.status_code == 401
-        assert "resource_metadata=" in answer.headers["WWW-Authenticate"]
+def test_a_token_for_the_service_alone_is_a_401(passing: str, provider: Provider) -> None:
+    headers = {**ACCEPTS, "Authorization": f"Bearer {provider.token('mona', SERVICE)}"}
+    answer = httpx.post(passing, json=INITIALIZE, headers=headers, trust_env=False)
+    assert answer.status_code == 401
+    assert "resource_metadata=" in answer.headers["WWW-Authenticate"]
 
 
-def test_another_host_and_another_origin_are_refused(base: str, provider: Provider) -> None:
-    with mesh(base, provider, "pass") as address:
-        good = {**ACCEPTS, "Authorization": f"Bearer {provider.token()}"}
-        for header in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
-            answer = httpx.post(address, json=INITIALIZE, headers={**good, **header}, trust_env=False)
-            assert answer.status_code in (403, 421), header
+def test_another_host_and_another_origin_are_refused(passing: str, provider: Provider) -> None:
+    good = {**ACCEPTS, "Authorization": f"Bearer {provider.token()}"}
+    for header in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+        answer = httpx.post(passing, json=INITIALIZE, headers={**good, **header}, trust_env=False)
+        assert answer.status_code in (403, 421), header
+
+
+def test_a_session_is_of_no_use_to_another_caller(passing: str, provider: Provider) -> None:
+    def sent(subject: str, **headers: str) -> httpx.Response:
+        bearer = {"Authorization": f"Bearer {provider.token(subject, [MESH, SERVICE])}"}
+        body = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"} if headers else INITIALIZE
+        return httpx.post(passing, json=body, headers={**ACCEPTS, **bearer, **headers}, trust_env=False)
+
+    session = {"Mcp-Session-Id": sent("mona").headers["Mcp-Session-Id"], "MCP-Protocol-Version": "2025-06-18"}
+    assert sent("mona", **session).status_code == 200
+    assert sent("hans", **session).status_code in (403, 404)
 
 
 def test_a_request_that_is_sent_again_is_done_once(base: str, provider: Provider) -> None:

@@ -24,8 +24,9 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 COMMAND = [sys.executable, "-m", "agent_mesh"]
 
 
-@pytest.fixture
-def base() -> Iterator[str]:
+@pytest.fixture(scope="module")
+def base(django_db_setup: None) -> Iterator[str]:
+    """One service for all tests here: each leaves an empty database behind."""
     with serving() as address:
         yield address
 
