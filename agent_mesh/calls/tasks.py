@@ -98,11 +98,13 @@ class Tasks(Noun):
         answer = self._connection.send(Call("POST", "/tasks/claim", body=body, wait=wait_seconds))
         return cast(list[ClaimedTask], answer.body["tasks"])
 
-    def heartbeat(self, task_id: Id, lease_token: str, *, progress: Progress | None = None) -> Kept:
+    def heartbeat(
+        self, task_id: Id, lease_token: str, *, progress: Progress | None = None, version: int | None = None
+    ) -> Kept:
         """POST /tasks/{id}/heartbeat: the lease lasts anew from now."""
         body = {"lease_token": lease_token} | ({"progress": progress} if progress else {})
         path = with_id(f"{_ONE}/heartbeat", task_id)
-        return cast(Kept, self._connection.send(Call("POST", path, body=body)).body)
+        return cast(Kept, self._connection.send(Call("POST", path, body=body, version=version)).body)
 
     def complete(
         self,
