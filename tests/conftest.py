@@ -15,6 +15,7 @@ from orchestrator import roles
 from orchestrator.people.cut_off import cut_off
 from tests.api import Api, token
 from tests.database import close_kept
+from tests.emptying import empty
 
 
 def _act_as(role: str) -> None:
@@ -49,6 +50,12 @@ def _is_spoilt(case: TransactionTestCase) -> bool:
     return left is not None and (left.closed or left.info.transaction_status != TransactionStatus.IDLE)
 
 
+def _empty(case: TransactionTestCase) -> None:
+    """Instead of the command `flush`, which the service may not do."""
+    empty()
+
+
+TransactionTestCase._fixture_teardown = _empty  # type: ignore[attr-defined]
 TransactionTestCase._should_reload_connections = _is_spoilt  # type: ignore[attr-defined]
 
 

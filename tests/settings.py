@@ -10,9 +10,6 @@ os.environ.setdefault("LOG_LEVEL", "warning")
 os.environ.setdefault("AUTH_FAILURE_LIMIT", "off")
 
 from orchestrator.settings import *  # noqa: F403
-from orchestrator.settings import INSTALLED_APPS
-
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.flush"]
 
 # Otherwise each test's client begins by walking through every static file there is. tests/orchestrator/test_static.py
 # has it as production has.

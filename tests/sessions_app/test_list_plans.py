@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from django.core.management import call_command
 from django.db import connection
 
 from orchestrator.pagination import LARGEST
@@ -21,6 +20,7 @@ from sessions_app.sweeping import BATCH, sweep
 from tests import mere_rows, seeding
 from tests.api import Api, token
 from tests.database import owner_connection
+from tests.emptying import empty
 from tests.plans import explained, hours_ago, page_sql, sent
 
 ROWS = 100_000
@@ -46,7 +46,7 @@ def company(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         with owner_connection() as owner:
             seeding.company(owner, ROWS)
         yield
-        call_command("flush")
+        empty()
 
 
 def unsampled_metadata() -> tuple[int, str]:

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -27,6 +26,7 @@ from sessions_app.transitions import lease
 from tests import mere_rows, seeding, task_seeding, work
 from tests.api import Api, token
 from tests.database import owner_connection
+from tests.emptying import empty
 from tests.plans import explained, hours_ago, page_sql, sent
 
 ROWS = 100_000
@@ -56,7 +56,7 @@ def company(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
             task_seeding.later(owner, ROWS, role=SCHEDULED, begins=timedelta(days=1))
             task_seeding.later(owner, ROWS // 5, role=BEGUN, begins=-timedelta(days=1))
         yield
-        call_command("flush")
+        empty()
 
 
 def operator(tenant: str = mere_rows.TENANT) -> Api:

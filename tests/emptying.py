@@ -1,9 +1,10 @@
-"""The `flush` that transactional tests end with. The service's role may not TRUNCATE, and the trail refuses it."""
+"""What transactional tests end with, in place of Django's `flush`: the service's role may not TRUNCATE, and the trail
+refuses it.
+"""
 
 from typing import Any
 
 import psycopg
-from django.core.management.base import BaseCommand
 
 from tests.database import close_kept, kept_owner_connection
 
@@ -34,24 +35,14 @@ WHERE NOT t.tgisinternal AND c.relname = ANY(%s)
 ENABLE = {"A": "ENABLE ALWAYS", "O": "ENABLE", "D": "DISABLE", "R": "ENABLE REPLICA"}
 
 
-class Command(BaseCommand):
-    """Empties the tables as their owner, the refusing triggers lifted within one transaction."""
-
-    stealth_options = ("reset_sequences", "allow_cascade", "inhibit_post_migrate")
-
-    def add_arguments(self, parser: Any) -> None:
-        """Django's own options, which make no difference here."""
-        parser.add_argument("--database")
-        parser.add_argument("--no-input", action="store_false", dest="interactive")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        """Empty what is not empty."""
-        try:
-            _empty(kept_owner_connection())
-        except psycopg.OperationalError:
-            # A test may have ended every connection there was.
-            close_kept()
-            _empty(kept_owner_connection())
+def empty() -> None:
+    """Empty what is not empty, as the tables' owner, the refusing triggers lifted within one transaction."""
+    try:
+        _empty(kept_owner_connection())
+    except psycopg.OperationalError:
+        # A test may have ended every connection there was.
+        close_kept()
+        _empty(kept_owner_connection())
 
 
 def _empty(connection: psycopg.Connection[Any]) -> None:
