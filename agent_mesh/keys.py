@@ -30,7 +30,7 @@ class Keys:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._issuer, self._url, self._clock = issuer.rstrip("/"), url, clock
-        self._http = httpx.Client(transport=transport, timeout=_TIMEOUT_SECONDS, follow_redirects=False)
+        self._transport = transport
         self._lock = threading.Lock()
         self._known: dict[str, jwt.PyJWK] = {}
         self._fetched_at = self._tried_at = -_STALE_SECONDS
@@ -58,7 +58,9 @@ class Keys:
         self._fetched_at = self._clock()
 
     def _json(self, url: str) -> dict[str, Any]:
-        answer = self._http.get(url)
+        # Once in minutes: no connection is kept for that long.
+        with httpx.Client(transport=self._transport, timeout=_TIMEOUT_SECONDS, follow_redirects=False) as http:
+            answer = http.get(url)
         if answer.status_code != httpx.codes.OK:
             raise ValueError(f"{url} answers {answer.status_code}")
         document = answer.json()

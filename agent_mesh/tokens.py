@@ -63,13 +63,15 @@ class TokenEndpoint:
     ) -> None:
         self._url = url
         self._basic = (quote_plus(client_id), quote_plus(client_secret))  # RFC 6749 §2.3.1
-        self._http = httpx.Client(transport=transport, timeout=_TIMEOUT_SECONDS, follow_redirects=False)
+        self._transport = transport
 
     def grant(self, **form: str) -> tuple[str, float]:
         """A token and for how many seconds it lasts; empty fields are left out. Raises NoToken, and Unreachable."""
+        said = {name: value for name, value in form.items() if value}
         try:
-            said = {name: value for name, value in form.items() if value}
-            answer = self._http.post(self._url, data=said, auth=self._basic)
+            # Once in minutes: no connection is kept for that long.
+            with httpx.Client(transport=self._transport, timeout=_TIMEOUT_SECONDS, follow_redirects=False) as http:
+                answer = http.post(self._url, data=said, auth=self._basic)
         except httpx.TransportError as error:
             raise Unreachable(self._url, 1, error) from error
         if answer.status_code != httpx.codes.OK:
