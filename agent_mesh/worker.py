@@ -171,8 +171,8 @@ class Worker:
         def stop(number: int, _frame: FrameType | None) -> None:
             if self._stopping.is_set():
                 raise KeyboardInterrupt
-            _logger.info("%s: no more is claimed.", signal.Signals(number).name)
             self.stop()
+            _logger.info("%s: no more is claimed.", signal.Signals(number).name)
 
         former = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:

@@ -1,4 +1,4 @@
-"""Finn's worker as a process of its own: `python -m tests.agent_mesh.finns_worker BASE SECONDS`, the token on stdin."""
+"""Finn's worker as a process: `python -m tests.agent_mesh.finns_worker BASE SECONDS GRACE`, the token on stdin."""
 
 import logging
 import sys
@@ -8,8 +8,8 @@ from agent_mesh.work import Work
 from agent_mesh.worker import Worker
 
 logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
-base, seconds = sys.argv[1], float(sys.argv[2])
-worker = Worker(Client(base, sys.stdin.readline()), lease_seconds=10, wait_seconds=2, grace_seconds=1)
+base, seconds, grace = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
+worker = Worker(Client(base, sys.stdin.readline()), lease_seconds=10, wait_seconds=2, grace_seconds=grace)
 
 
 @worker.handles("invoices")

@@ -22,9 +22,9 @@ PATIENCE = 60
 
 
 @contextmanager
-def started(base: str, seconds: float) -> Iterator["subprocess.Popen[str]"]:
+def started(base: str, seconds: float, grace: float = 1) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.agent_mesh.finns_worker", base, str(seconds)],
+        [sys.executable, "-m", "tests.agent_mesh.finns_worker", base, str(seconds), str(grace)],
         cwd=HERE,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -94,7 +94,7 @@ def test_a_busy_worker_hands_back_what_it_cannot_end_in_time() -> None:
 
 
 def test_a_second_signal_ends_it_at_once() -> None:
-    with serving() as base, started(base, PATIENCE) as busy:
+    with serving() as base, started(base, PATIENCE, grace=PATIENCE) as busy:
         task = routed(task_type="invoices")
         wait_for(busy, f"begun {task.pk} 1")
         busy.send_signal(signal.SIGINT)
