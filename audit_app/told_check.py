@@ -16,19 +16,24 @@ def check_told(connection: Raw, subject: Subject, only: UUID | None) -> Iterator
     A column that no event of the chain tells of, since it came later than the row, is not looked at.
     """
     found = ", ".join(f"'{name}', {sql}" for name, sql in subject.told.items())
+    # The texts of all changes one after the other are a document in which the last of a name counts.
     differing = f"""
-      SELECT r.id, r.version, one.key, one.value::text, (r.found -> one.key)::text
-      FROM (SELECT id, version, jsonb_build_object({found}) AS found FROM "{subject.table}"
-            {"" if only is None else "WHERE id = %(only)s"}) AS r
-      JOIN (SELECT e.subject_id, jsonb_object_agg(c.key, c.value ORDER BY e.seq) AS told
-            FROM audit_events e CROSS JOIN LATERAL jsonb_each(
-              CASE jsonb_typeof(e.metadata -> 'changes') WHEN 'object' THEN e.metadata -> 'changes' END) AS c
-            WHERE e.subject_type = %(noun)s AND e.seq IS NOT NULL AND e.metadata <> '{{"changes": {{}}}}'
-              {"" if only is None else "AND e.subject_id = %(only)s"}
-            GROUP BY e.subject_id) AS t ON t.subject_id = r.id
-      CROSS JOIN LATERAL jsonb_each(t.told) AS one
-      WHERE t.told <> r.found AND r.found ? one.key AND one.value <> r.found -> one.key
-      ORDER BY r.id"""
+      SELECT d.id, d.version, one.key, one.value::text, (d.found -> one.key)::text
+      FROM (
+        SELECT r.id, r.version, r.found, t.told
+        FROM (SELECT id, version, jsonb_build_object({found}) AS found FROM "{subject.table}"
+              {"" if only is None else "WHERE id = %(only)s"} OFFSET 0) AS r
+        JOIN (SELECT subject_id, concat('{{', string_agg(members, ',' ORDER BY seq), '}}')::jsonb AS told
+              FROM (SELECT e.subject_id, e.seq, substr(c.text, 2, length(c.text) - 2) AS members
+                    FROM audit_events e
+                    CROSS JOIN LATERAL (SELECT (e.metadata -> 'changes')::text AS text OFFSET 0) AS c
+                    WHERE e.subject_type = %(noun)s AND e.seq IS NOT NULL AND c.text LIKE '{{_%%}}'
+                      {"" if only is None else "AND e.subject_id = %(only)s"}) AS e
+              GROUP BY subject_id OFFSET 0) AS t ON t.subject_id = r.id
+        WHERE t.told <> r.found OFFSET 0
+      ) AS d CROSS JOIN LATERAL jsonb_each(d.told) AS one
+      WHERE d.found ? one.key AND one.value <> d.found -> one.key
+      ORDER BY d.id"""
     last = None
     with connection.cursor("told") as cursor:
         for pk, version, _, told, now in cursor.execute(differing, {"noun": subject.noun, "only": only}):

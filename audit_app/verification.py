@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from uuid import UUID
 
-from audit_app import anchor, chains, seal_keys
+from audit_app import anchor, chains, readers, seal_keys
 from audit_app.decision_check import NOUN, check_decisions
 from audit_app.findings import Finding, Report
 from audit_app.row_check import check_rows
@@ -38,9 +38,15 @@ class Asked:
 def count(asked: Asked) -> int:
     """About how many steps it takes: one for each event read, and one for each that was sealed."""
     with snapshot() as (connection, _):
-        estimate = "SELECT greatest(0, reltuples)::bigint FROM pg_class WHERE oid = 'audit_events'::regclass"
-        found = connection.execute(estimate).fetchone()
-    return 2 * int(found[0]) if found else 0
+        return 2 * _estimate(connection)
+
+
+def _estimate(connection: Raw) -> int:
+    """About how many events there are."""
+    found = connection.execute(
+        "SELECT greatest(0, reltuples)::bigint FROM pg_class WHERE oid = 'audit_events'::regclass"
+    ).fetchone()
+    return int(found[0]) if found else 0
 
 
 def verify(asked: Asked, progress: Callable[[int], object] = lambda _count: None) -> Report:
@@ -58,10 +64,13 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
         with lock:
             progress(steps)
 
-    # Two connections: while one reads the events, which takes the longest, the other looks at all else.
+    # While others read the events, which takes the longest, this connection looks at all else.
     with snapshot() as (connection, name), ThreadPoolExecutor(1) as beside_us:
         later = since(asked.since, connection) if asked.since else None
-        read = beside_us.submit(_read_events, name, asked.subject, later, told)
+        parts = None
+        if asked.subject is None and later is None and (events := _estimate(connection)) >= readers.AT_A_TIME:
+            parts = readers.ranges(connection, events)
+        read = beside_us.submit(_read_events, name, asked.subject, later, parts, told)
         if asked.subject is None:
             keys = seal_keys.published(asked.keys)
             report.findings += _first(check_seals(connection, keys, report, since=later, progress=told))
@@ -106,9 +115,13 @@ def _place(one: Finding) -> tuple[bool, str, str, int]:
 
 
 def _read_events(
-    name: str, only: tuple[str, UUID] | None, later: Since | None, progress: Callable[[int], object]
+    name: str,
+    only: tuple[str, UUID] | None,
+    later: Since | None,
+    parts: list[readers.Range] | None,
+    progress: Callable[[int], object],
 ) -> tuple[list[Finding], int]:
-    """The events, over a connection of their own. What was found, and how many there were."""
+    """The events, over a connection of their own; a long trail's over several. What was found, and how many events."""
     read = 0
 
     def told(steps: int) -> None:
@@ -116,6 +129,8 @@ def _read_events(
         read += steps
         progress(steps)
 
+    if parts is not None:
+        return _first(readers.read(name, parts, MOST, told)), read
     where, values = chains.condition(only=only, since=later)
     with beside(name) as connection:
         found = chains.check_events(connection, where, values, whole=later is None, progress=told)
