@@ -14,3 +14,6 @@ from orchestrator.settings import *  # noqa: F403
 # Otherwise each test's client begins by walking through every static file there is. tests/orchestrator/test_static.py
 # has it as production has.
 WHITENOISE_AUTOREFRESH = True
+
+# To log in with a password takes a second with the one of production, which is what it is for.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

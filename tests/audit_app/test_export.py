@@ -158,6 +158,7 @@ def lines_of(base: str, query: str) -> int:
         return sum(1 for _ in answer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["", "?format=csv"])
 def test_a_stream_that_is_cut_does_not_end_as_if_it_were_whole(served: str, query: str) -> None:
     lives(5_000)
@@ -225,6 +226,7 @@ def assert_flat(base: str, sessions: int) -> None:
         assert peak - before <= 30 * MIB
 
 
+@pytest.mark.slow
 def test_many_events_take_no_more_memory_than_a_batch(served: str) -> None:
     assert_flat(served, 10_000)
 

@@ -153,8 +153,7 @@ def people_at_the_admin(olga: Browser) -> None:
     assert root.post("/admin/password_change/", {"old_password": PASSWORD, **other}).status_code == 302
 
 
-def test_the_admin_produces_these_words_and_says_who_and_why(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def test_the_admin_produces_these_words_and_says_who_and_why() -> None:
     olga = Browser(person())
     sessions_and_tasks_at_the_admin(olga, Browser(person("ada", roles=("auditor",))))
     approvals_at_the_admin(olga)

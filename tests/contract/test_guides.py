@@ -14,6 +14,7 @@ from tests.sessions_app.session_calls import somebody
 GUIDES = ["docs/guides/auditing.md", "docs/guides/first-approval.md", "docs/upgrading.md"]
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_the_first_approval_goes_as_shown() -> None:
     bearer = token("alice", roles="agent,operator,auditor", agent_roles="finance")
@@ -21,6 +22,7 @@ def test_the_first_approval_goes_as_shown() -> None:
         assert_answers_as_shown(page("docs/guides/first-approval.md"), base, TOKEN=bearer)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_an_audit_goes_as_shown() -> None:
     finn = somebody("finn")
@@ -33,6 +35,7 @@ def test_an_audit_goes_as_shown() -> None:
         assert_answers_as_shown(page("docs/guides/auditing.md"), base, TOKEN=token("audrey", roles="auditor"))
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_an_upgrade_goes_as_shown() -> None:
     """With the environment of a production."""

@@ -25,6 +25,7 @@ def var(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     Server.within(folder).stop()
 
 
+@pytest.mark.slow
 def test_prints_a_line_that_opens_a_session_when_pasted(var: Path) -> None:
     with running(var) as service:
         (line,) = re.findall(r"^curl .*$", service.printed, re.MULTILINE)

@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
     unsupported_method,
 )
+from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from audit_app.models import AuditEvent
 from orchestrator import ids
@@ -48,7 +49,7 @@ OVERDUE, UNKNOWN = "overdue", "unknown"
 HOLDER = somebody("olga")
 
 
-def _document(**settings: Any) -> Any:
+def _document(**settings: Any) -> OpenApiSchema:
     config = schemathesis.Config.from_dict({"seed": 20260131, **settings})
     return schemathesis.openapi.from_wsgi("/api-docs/openapi.json", application, config=config)
 

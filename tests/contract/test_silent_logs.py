@@ -161,6 +161,7 @@ def _cookie(headers: Any, name: str) -> str:
     return str(cookies[0].partition("=")[2].partition(";")[0])
 
 
+@pytest.mark.slow
 def test_what_goes_through_the_service_is_not_in_its_log() -> None:
     hidden = Secrets()
     given = {

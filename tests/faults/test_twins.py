@@ -127,6 +127,7 @@ class Round:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [64, 256])
 def test_of_many_posts_with_one_key_one_works_and_the_others_do_not_wait(count: int) -> None:
     history = History()

@@ -71,7 +71,7 @@ def test_its_policy_lets_nothing_in_from_elsewhere_and_nothing_inline(anyone: Ap
 def test_no_other_answer_gets_its_policy(anyone: Api) -> None:
     for path in ("/status", "/api-docs/openapi.json", "/nowhere"):
         policy = anyone.get(path).headers["Content-Security-Policy"]
-        assert policy == "default-src 'none'; frame-ancestors 'none'"
+        assert policy == "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
 def test_no_script_and_no_style_stands_in_it(anyone: Api) -> None:

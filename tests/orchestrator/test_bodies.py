@@ -66,6 +66,7 @@ def test_a_body_that_cannot_be_read_is_a_problem() -> None:
         assert json.loads(content)["type"] == "/problems/bad-request"
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_caller_that_stops_sending_is_answered_and_holds_no_thread_for_long() -> None:
     with serving() as base, socket.create_connection(("127.0.0.1", int(base.rsplit(":", 1)[1])), timeout=15) as caller:

@@ -22,11 +22,6 @@ LIMIT = 5
 
 
 @pytest.fixture(autouse=True)
-def hashing_is_quick(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture(autouse=True)
 def nobody_has_failed_yet() -> Iterator[None]:
     yield
     AccessAttempt.objects.all().delete()

@@ -63,6 +63,7 @@ def test_a_worker_takes_the_first_slot_that_is_free() -> None:
 # A real gunicorn.
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_workers_count_together_in_memory_which_goes_with_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(metric_files.FOLDER, raising=False)

@@ -23,6 +23,8 @@ from tests.database import owner_connection
 from tests.emptying import empty
 from tests.plans import explained, hours_ago, page_sql, sent
 
+pytestmark = pytest.mark.slow
+
 ROWS = 100_000
 SORTED = LARGEST + 2
 """What may be sorted: the largest page, the row that tells of another, and the one that ends a group of equals."""
