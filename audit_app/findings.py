@@ -13,6 +13,7 @@ KINDS = {
     "status": "the row's status or tenant is not what its last event says",
     "told": "the row is not what its events say of it",
     "decisions": "the decisions on it are not those that its events tell of",
+    "attempts": "the attempts at it do not begin as its events tell",
     "gone": "the row is gone, and its chain does not end with that",
     "unrecorded": "the row has no chain",
     "seal-text": "the seal's text is not what its hash or its columns say",

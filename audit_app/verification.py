@@ -10,8 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from uuid import UUID
 
-from audit_app import anchor, chains, readers, seal_keys
-from audit_app.decision_check import NOUN, check_decisions
+from audit_app import anchor, attempt_check, chains, decision_check, readers, seal_keys
 from audit_app.findings import Finding, Report
 from audit_app.row_check import check_rows
 from audit_app.seal_check import check_anchor, check_seals
@@ -23,6 +22,13 @@ from orchestrator import boundary
 
 MOST = 100
 """How many findings are told. More would say no more."""
+
+
+_FURTHER = {
+    attempt_check.NOUN: attempt_check.check_attempts,
+    decision_check.NOUN: decision_check.check_decisions,
+}
+"""What has rows of its own beside, by its noun."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +111,8 @@ def _carried(connection: Raw, asked: tuple[str, UUID] | None) -> list[Finding]:
         if asked is None or asked[0] == noun:
             found += _first(check_origins(connection, subject, asked[1] if asked else None))
             found += _first(check_told(connection, subject, asked[1] if asked else None))
-            if noun == NOUN:
-                found += _first(check_decisions(connection, subject, asked[1] if asked else None))
+            if (further := _FURTHER.get(noun)) is not None:
+                found += _first(further(connection, subject, asked[1] if asked else None))
     return found
 
 

@@ -195,6 +195,8 @@ AUDIT_SUBJECTS = {
     "approval": "sessions_app.Approval",
 }
 """The models whose rows have chains: what verification compares the chains with."""
+AUDIT_ATTEMPTS = "sessions_app.Attempt"
+"""The model of the attempts at tasks, whose beginnings the chains of these tell of."""
 AUDIT_DECISIONS = "sessions_app.Decision"
 """The model of the decisions on approvals, which the chains of these tell of."""
 

@@ -13,10 +13,12 @@ from orchestrator import boundary
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
 from sessions_app.models import Approval, Recorded, Session, Task
 from sessions_app.transitions import approval as approvals
+from sessions_app.transitions import lease
 from tests import work
 from tests.audit_app.seals import Place, findings
 from tests.audit_app.tampering import Super, point, rewrite, unguarded
 from tests.sessions_app import task_states
+from tests.sessions_app.session_calls import somebody
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -157,3 +159,34 @@ def test_finds_decisions_that_nobody_made(
         found = findings(place, anchor=False)
         assert found == [("decisions", str(decided.pk), decided.version)]
         assert findings(place, "--subject", f"approval:{decided.pk}", anchor=False) == found
+
+
+# Attempts.
+
+
+@pytest.fixture
+def claimed() -> Task:
+    """Held twice, and handed back in between."""
+    held, token = task_states.held()
+    free = boundary.write(lambda: lease.release(held, token=token, actor=somebody("finn")))
+    return task_states.active(free)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE task_attempts SET holder_subject = 'mallory' WHERE epoch = 1",
+        "UPDATE task_attempts SET holder_issuer = 'https://other.example' WHERE epoch = 1",
+        "UPDATE task_attempts SET holder_for_issuer = 'local', holder_for_subject = 'petra' WHERE epoch = 1",
+        "UPDATE task_attempts SET claimed_at = claimed_at - interval '1 day' WHERE epoch = 1",
+        "UPDATE task_attempts SET epoch = 9 WHERE epoch = 1",
+        "DELETE FROM task_attempts WHERE epoch = 1",
+    ],
+)
+def test_finds_attempts_that_nobody_made(place: Place, claimed: Task, change: str) -> None:
+    assert findings(place, anchor=False) == []
+    with unguarded() as beside:
+        beside.execute(change)
+        found = findings(place, anchor=False)
+        assert found == [("attempts", str(claimed.pk), claimed.version)]
+        assert findings(place, "--subject", f"task:{claimed.pk}", anchor=False) == found
