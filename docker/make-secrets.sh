@@ -4,8 +4,9 @@ set -eu
 umask 077
 folder="$(dirname "$0")/secrets"
 mkdir -p "$folder"
-# The containers' users read them. Whoever may not enter the folder reads none.
-make() { [ -s "$folder/$1" ] || { printf '%s' "$2" >"$folder/$1" && chmod 444 "$folder/$1"; }; }
+# Whoever may not enter the folder reads none of them, whoever made it, and however.
+chmod 700 "$folder"
+make() { [ -s "$folder/$1" ] || printf '%s' "$2" >"$folder/$1"; }
 random() { od -An -N 32 -tx1 /dev/urandom | tr -d ' \n'; }
 known() { cat "$folder/$1"; }
 
@@ -17,4 +18,8 @@ make database_owner_url "postgresql://orchestrator_owner:$(known owner_password)
 make redis_url "redis://:$(known redis_password)@redis:6379/0"
 # The development realm's; in production, the provider's.
 make oidc_client_secret goose-controller-dev-secret
+# The containers' users read them, those that the operator put there too.
+for file in "$folder"/*; do
+  chmod 444 "$file"
+done
 echo "$folder has all secrets."

@@ -26,3 +26,15 @@ def test_makes_each_once_and_keeps_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "secrets" / "oidc_client_secret").unlink()
     (tmp_path / "secrets" / "oidc_client_secret").write_text("our own")
     assert made(tmp_path)["oidc_client_secret"] == "our own"
+
+
+def test_those_of_the_operator_are_the_containers_to_read_and_nobody_else_s(tmp_path: Path) -> None:
+    shutil.copy(HERE / "docker" / "make-secrets.sh", tmp_path)
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    folder.chmod(0o755)
+    (folder / "tls_key").write_text("our own key")
+    (folder / "tls_key").chmod(0o600)
+    assert made(tmp_path)["tls_key"] == "our own key"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o444}
