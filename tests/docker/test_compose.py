@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from orchestrator.settings_source import SOURCES, settings_of
+from tests.contract.pages import page, section
 from tests.gunicorn_server import HERE
 
 DOCKER = HERE / "docker"
@@ -109,6 +110,15 @@ def test_production_overrides_services_that_there_are_and_insists_on_what_it_nee
         for variable in ("ALLOWED_HOSTS", "OIDC_ISSUER_URL", "OIDC_AUDIENCE"):
             assert PRODUCTION["services"][name]["environment"][variable].startswith(f"${{{variable}:?")
     assert PRODUCTION["services"]["keycloak"]["profiles"]
+
+
+def test_each_command_of_the_guide_to_a_production_names_both_files() -> None:
+    """With compose.yml alone it would make a development of it."""
+    told = section(page("docs/deploying.md"), "As a production, with containers")
+    commands = re.findall(r"^docker compose (.*)$", told, re.MULTILINE)
+    assert len(commands) == 5
+    both = "--file docker/compose.yml --file docker/compose.production.yml "
+    assert [command for command in commands if not command.startswith(both)] == []
 
 
 def test_the_sizes_that_are_said_twice_are_the_same() -> None:
