@@ -2,8 +2,7 @@
 
 import functools
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, ParamSpec
 
 import anyio
@@ -30,47 +29,30 @@ class Mistake(MeshError):  # noqa: N818
     """An argument that makes no sense, found before anything was sent."""
 
 
-class Unsettled(MeshError):  # noqa: N818
-    """A write that failed, with the key that it was under."""
-
-    def __init__(self, error: MeshError, key: str) -> None:
-        super().__init__(str(error))
-        self.error, self.key = error, key
-
-
-@contextmanager
-def under(key: str) -> Iterator[str]:
-    """A write under a key: raises Unsettled for any MeshError, so that the key can be told."""
-    try:
-        yield key
-    except MeshError as error:
-        raise Unsettled(error, key) from error
-
-
 def told(sentence: str, content: Mapping[str, Any]) -> Answer:
     """A success: readers of text find the same there."""
     text = TextContent(type="text", text=f"{sentence}\n{json.dumps(content, ensure_ascii=False)}")
     return CallToolResult(content=[text], structured_content={**content})
 
 
-def failed(error: MeshError, key: str = "") -> Answer:
+def failed(error: MeshError) -> Answer:
     """A failure. Where nobody knows whether it was done, the key is told by which to find out."""
-    kind, advice, unknown = "mistake", "", False
+    kind, advice = "mistake", ""
     content: dict[str, Any] = {}
     if isinstance(error, Refused):
         kind, advice = error.slug or str(error.status), _ADVICE.get(error.status, "")
-        content, unknown = _document(error.problem), error.status >= 500
+        content = _document(error.problem)
     elif isinstance(error, Unreachable):
-        kind, unknown = "unreachable", True
+        kind = "unreachable"
     elif isinstance(error, NoToken):
         kind = "no-token"
     elif not isinstance(error, Mistake):
-        kind, unknown = "not-the-service", True
+        kind = "not-the-service"
     content = {"error": kind, "message": str(error), **content}
     lines = [f"Failed: {error}", advice]
-    if unknown and key:
-        content["idempotency_key"] = key
-        lines.append(f"It may or may not have been done. Call again with idempotency_key={key}: it is done once.")
+    if error.maybe_done and error.key:
+        content["idempotency_key"] = error.key
+        lines.append(f"It may or may not have been done. Call again with idempotency_key={error.key}: it is done once.")
     text = "\n".join(filter(None, lines))
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=content, is_error=True)
 
@@ -95,8 +77,6 @@ def answering(tool: Callable[P, Answer]) -> Callable[P, Awaitable[Answer]]:
     async def answer(*args: P.args, **kwargs: P.kwargs) -> Answer:
         try:
             return await anyio.to_thread.run_sync(functools.partial(tool, *args, **kwargs), limiter=_THREADS)
-        except Unsettled as unsettled:
-            return failed(unsettled.error, unsettled.key)
         except MeshError as error:
             return failed(error)
         except ValueError as error:

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import httpx
 
 from agent_mesh import __version__
-from agent_mesh.problems import NotTheService, Problem, Refused, Unreachable
+from agent_mesh.problems import MeshError, NotTheService, Problem, Refused, Unreachable
 from agent_mesh.retrying import Retry
 from agent_mesh.tokens import TokenSource
 
@@ -105,7 +105,11 @@ class Connection:
 
     def send(self, call: Call) -> Answer:
         """Send it until there is an answer, or as often as it is to be tried. Raises MeshError."""
-        return self._persist(lambda: self._ask(call))
+        try:
+            return self._persist(lambda: self._ask(call))
+        except MeshError as error:
+            error.key = call.key or ""
+            raise
 
     @contextmanager
     def lines(self, call: Call) -> Iterator[Iterator[str]]:
@@ -117,18 +121,22 @@ class Connection:
             response.close()
 
     def _persist(self, attempt: Callable[[], T]) -> T:
-        """Try it as often as there is hope. Raises what the last attempt failed by."""
-        number = 1
+        """Try it as often as there is hope. Raises what the last attempt failed by, and tells what any left open."""
+        number, open_ = 1, False
         while True:
             failure: Refused | Unreachable
             try:
                 return attempt()
             except httpx.TransportError as error:
-                failure, after = Unreachable(self.where, number, error), None
+                failure, after, open_ = Unreachable(self.where, number, error), None, True
             except Refused as refusal:
-                if not self._retry.is_passing(refusal.problem):
-                    raise
-                failure, after = refusal, refusal.problem.retry_after
+                failure, after, open_ = refusal, refusal.problem.retry_after, open_ or refusal.problem.leaves_open
+            except MeshError as error:
+                error.maybe_done = open_ or isinstance(error, NotTheService)
+                raise
+            failure.maybe_done = open_
+            if isinstance(failure, Refused) and not self._retry.is_passing(failure.problem):
+                raise failure
             number += 1
             pause = self._retry.pause_before(number, after)
             if pause is None:

@@ -4,9 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+IN_FLIGHT = "request-in-flight"
+
 
 class MeshError(Exception):
-    """Anything that this package raises about a call."""
+    """Anything that this package raises about a call.
+
+    `key` is the Idempotency-Key that a write was under. `maybe_done`: an attempt was sent of which nobody knows what
+    became of it, whatever the last one failed by. The same call under the same key is done once.
+    """
+
+    key: str = ""
+    maybe_done: bool = False
 
 
 class Unreachable(MeshError):  # noqa: N818  it says what is so
@@ -50,6 +59,11 @@ class Problem:
         texts = {name: str(said.pop(name)) for name in named if isinstance(said.get(name), str)}
         said.pop("status", None)
         return cls(status, **texts, members=said, retry_after=retry_after)
+
+    @property
+    def leaves_open(self) -> bool:
+        """Whether what was asked for may have been done, or be done yet."""
+        return self.status >= 500 or self.slug == IN_FLIGHT
 
     @property
     def slug(self) -> str:

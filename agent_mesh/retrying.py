@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent_mesh.problems import Problem
+from agent_mesh.problems import IN_FLIGHT, Problem
 
-_IN_FLIGHT = "request-in-flight"
 # 502 and 504 are a proxy's word that the service could not be reached.
 _PASSING = (429, 502, 503, 504)
 
@@ -29,7 +28,7 @@ class Retry:
 
     def is_passing(self, problem: Problem) -> bool:
         """Whether the same request may fare better later."""
-        return problem.status in _PASSING or (problem.status == 409 and problem.slug == _IN_FLIGHT)
+        return problem.status in _PASSING or (problem.status == 409 and problem.slug == IN_FLIGHT)
 
     def pause_before(self, attempt: int, retry_after: float | None = None) -> float | None:
         """Seconds to wait before an attempt, the second being 2; None where it is not to be made."""

@@ -47,8 +47,15 @@ def main() -> None:
         if "--json" in sys.argv:
             members = {"status": error.status, **error.problem.members} if isinstance(error, Refused) else {}
             kind = error.slug if isinstance(error, Refused) else type(error).__name__
-            showing.json_of({"error": kind, "message": str(error), **members})
+            showing.json_of({"error": kind, "message": str(error), **members, **_open(error)})
         showing.remark(f"orchestrator: {error}")
+        for key in _open(error).values():
+            showing.remark(f"It may or may not have been done. The same command with --key {key} is done once.")
         sys.exit(ending.WRONG_USE if isinstance(error, ValueError) else ending.code(error))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _open(error: Exception) -> dict[str, str]:
+    """The key of a write of which nobody knows whether it was done."""
+    return {"idempotency_key": error.key} if isinstance(error, MeshError) and error.maybe_done and error.key else {}

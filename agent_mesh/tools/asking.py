@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from agent_mesh import ids
-from agent_mesh.answers import Answer, Mistake, answering, told, under
+from agent_mesh.answers import Answer, Mistake, answering, told
 from agent_mesh.callers import Asked, Callers
 from agent_mesh.client import Client
 from agent_mesh.shapes import Approval
@@ -47,16 +47,16 @@ class Asking:
         words = f"{reason}\n\n{comments}" if comments.strip() else reason
         said = {"task": uuid, "role": approver_role, "reason": words, "action": action}
         terms = {"required": required_approvals, "expires": expires_in_seconds}
-        with under(idempotency_key or self._callers.key(ctx, "request_approval", {**said, **terms})) as key:
-            approval = client.approvals.request(
-                uuid,
-                approver_role,
-                reason=words,
-                action=action or None,
-                required_approvals=required_approvals,
-                expires_in_seconds=expires_in_seconds,
-                idempotency_key=key,
-            )
+        key = idempotency_key or self._callers.key(ctx, "request_approval", {**said, **terms})
+        approval = client.approvals.request(
+            uuid,
+            approver_role,
+            reason=words,
+            action=action or None,
+            required_approvals=required_approvals,
+            expires_in_seconds=expires_in_seconds,
+            idempotency_key=key,
+        )
         return told(f"Approval {approval['approval_id']} is pending: people of {approver_role} decide.", approval)
 
     @answering
@@ -87,8 +87,8 @@ class Asking:
         """Use what people agreed to, once, right before doing it. Fails unless it is exactly what they agreed to."""
         client, uuid = self._callers.client(ctx), ids.of("approval", approval_id, "approval_id")
         said = {"approval_id": uuid, "action": action}
-        with under(idempotency_key or self._callers.key(ctx, "consume_approval", said)) as key:
-            approval = client.approvals.consume(uuid, action, idempotency_key=key)
+        key = idempotency_key or self._callers.key(ctx, "consume_approval", said)
+        approval = client.approvals.consume(uuid, action, idempotency_key=key)
         return told(f"Approval {uuid} is used: do it now, once.", approval)
 
 

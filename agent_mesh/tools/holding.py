@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema
 
 from agent_mesh import ids
-from agent_mesh.answers import Answer, answering, told, under
+from agent_mesh.answers import Answer, answering, told
 from agent_mesh.callers import Asked, Callers
 from agent_mesh.shapes import Progress, Task
 from agent_mesh.tools.arguments import Key, LeaseToken, TaskId
@@ -78,8 +78,8 @@ class Holding:
         """Say that a task that you hold is done."""
         said = {"task_id": task_id, "lease_token": lease_token, "output": output}
         client, uuid = self._callers.client(ctx), ids.of("task", task_id, "task_id")
-        with under(idempotency_key or self._callers.key(ctx, "complete_task", said)) as key:
-            done = client.tasks.complete(uuid, lease_token, output=output or None, idempotency_key=key)
+        key = idempotency_key or self._callers.key(ctx, "complete_task", said)
+        done = client.tasks.complete(uuid, lease_token, output=output or None, idempotency_key=key)
         return told(_ended(done), done)
 
     @answering
@@ -96,10 +96,10 @@ class Holding:
         """Say that a task that you hold could not be done. It goes back to its role if another attempt may follow."""
         said = {"task_id": task_id, "token": lease_token, "code": code, "message": message, "retryable": retryable}
         client, uuid = self._callers.client(ctx), ids.of("task", task_id, "task_id")
-        with under(idempotency_key or self._callers.key(ctx, "fail_task", said)) as key:
-            ended = client.tasks.fail(
-                uuid, lease_token, code=code, message=message, retryable=retryable, idempotency_key=key
-            )
+        key = idempotency_key or self._callers.key(ctx, "fail_task", said)
+        ended = client.tasks.fail(
+            uuid, lease_token, code=code, message=message, retryable=retryable, idempotency_key=key
+        )
         return told(_ended(ended), ended)
 
 

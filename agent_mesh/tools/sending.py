@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from agent_mesh.answers import Answer, Mistake, answering, told, under
+from agent_mesh.answers import Answer, Mistake, answering, told
 from agent_mesh.callers import Asked, Callers
 from agent_mesh.tools.arguments import FromRole, Key, Target
 
@@ -39,13 +39,13 @@ class Sending:
         said = {"target": target, "task": task, "context": context, "from_role": from_role}
         work = _work(task)
         tasks = self._callers.client(ctx).tasks
-        with under(idempotency_key or self._callers.key(ctx, "send_task", said)) as key:
-            if from_role:
-                made = tasks.create(
-                    **work, to_role=target, from_role=from_role, context=context or None, idempotency_key=key
-                )
-            else:
-                made = tasks.route(target, **work, context=context or None, idempotency_key=key)
+        key = idempotency_key or self._callers.key(ctx, "send_task", said)
+        if from_role:
+            made = tasks.create(
+                **work, to_role=target, from_role=from_role, context=context or None, idempotency_key=key
+            )
+        else:
+            made = tasks.route(target, **work, context=context or None, idempotency_key=key)
         return told(f"Task {made['task_id']} is {made['status']} for {made['to_role']}.", made)
 
     @answering
@@ -65,15 +65,15 @@ class Sending:
             raise Mistake("message is empty: say what they are to know.")
         said = {"target": target, "message": message, "priority": priority, "from_role": from_role}
         client = self._callers.client(ctx)
-        with under(idempotency_key or self._callers.key(ctx, "notify", said)) as key:
-            made = client.tasks.create(
-                "notification",
-                target,
-                description=message,
-                from_role=from_role or None,
-                priority=_PRIORITIES[priority],
-                idempotency_key=key,
-            )
+        key = idempotency_key or self._callers.key(ctx, "notify", said)
+        made = client.tasks.create(
+            "notification",
+            target,
+            description=message,
+            from_role=from_role or None,
+            priority=_PRIORITIES[priority],
+            idempotency_key=key,
+        )
         return told(f"Notification {made['task_id']} is {made['status']} for {made['to_role']}.", made)
 
 

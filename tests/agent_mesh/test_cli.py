@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from agent_mesh.client import Client
 from agent_mesh.environment import Environment
 from agent_mesh.tokens import TokenSource
 from sessions_app.models import Approval, Session, Task
-from tests.agent_mesh.in_process import BASE, Waits, Wire, client, refused
+from tests.agent_mesh.in_process import BASE, Meddle, Waits, Wire, client, lost, problem, refused
 from tests.api import token
 from tests.sessions_app.approval_calls import ACTION, ask
 from tests.sessions_app.session_calls import UNKNOWN_ID, session_in
@@ -39,10 +39,12 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     monkeypatch.setattr(Environment, "client", reached)
 
-    def command(*words: str, bearer: str | None = None, away: bool = False) -> tuple[int, str, str]:
+    def command(
+        *words: str, bearer: str | None = None, away: bool = False, meddle: Sequence[Meddle] = ()
+    ) -> tuple[int, str, str]:
         monkeypatch.setenv("MESH_JWT_TOKEN", token() if bearer is None else bearer)
         monkeypatch.setattr(sys, "argv", ["orchestrator", *map(str, words)])
-        wire.before, wire.sent = ([refused] * 9 if away else []), []
+        wire.before, wire.sent = ([refused] * 9 if away else list(meddle)), []
         with pytest.raises(SystemExit) as ended:
             main()
         out, err = capsys.readouterr()
@@ -186,6 +188,16 @@ def test_a_failure_ends_with_its_code_and_says_why(run: Run, how: str) -> None:
     assert (ended, json.loads(out)["error"]) == (code, kind)
     assert err.startswith("orchestrator: ")
     assert "Traceback" not in err
+
+
+def test_the_key_is_told_where_nobody_knows_whether_it_was_done(run: Run) -> None:
+    words = ("tasks", "send", "hr", "leave")
+    code, out, err = run(*words, "--json", meddle=[lost, busy := problem(429, "too-many-requests"), busy])
+    key = json.loads(out)["idempotency_key"]
+    assert (code, f"--key {key} is done once" in err) == (3, True)
+    assert said(run, *words, "--key", key) == said(run, *words, "--key", key)
+    _, out, err = run(*words, "--json", meddle=[busy] * 3)
+    assert ("idempotency_key" in json.loads(out), "--key" in err) == (False, False)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ from typing import Any
 import httpx
 import pytest
 
-from agent_mesh.problems import NotTheService, Refused, Unreachable
+from agent_mesh.problems import NoToken, NotTheService, Refused, Unreachable
 from agent_mesh.retrying import Retry
+from agent_mesh.tokens import StaticToken
 from sessions_app.models import Session, Task
 from tests.agent_mesh.in_process import Waits, Wire, answers, client, lost, problem, refused
+from tests.api import token
 from tests.sessions_app.session_calls import UNKNOWN_ID, session_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -140,6 +142,26 @@ def test_pauses_grow_up_to_a_cap_and_are_spread() -> None:
     assert all(cap * 0.8 < max(pauses) <= cap for pauses, cap in zip(spread, caps, strict=True))
     assert all(min(pauses) < cap * 0.2 for pauses, cap in zip(spread, caps, strict=True))
     assert retry.pause_before(13) is None
+
+
+class Dries(StaticToken):
+    """A source that has one token, and then none."""
+
+    def token(self) -> str:
+        self.asked = getattr(self, "asked", 0) + 1
+        if self.asked > 1:
+            raise NoToken("It has dried up.")
+        return super().token()
+
+
+def test_a_write_whose_token_ends_after_a_lost_attempt_may_be_done() -> None:
+    wire = Wire(after=[lost])
+    with pytest.raises(NoToken) as failure:
+        client(wire=wire).acting_as(Dries(token())).tasks.route("finance", "invoices")
+    assert (failure.value.maybe_done, failure.value.key) == (True, wire.headers("Idempotency-Key")[0])
+    with pytest.raises(NoToken) as failure:
+        client("").tasks.route("finance", "invoices")
+    assert not failure.value.maybe_done
 
 
 def test_what_does_not_speak_json_is_not_the_service() -> None:

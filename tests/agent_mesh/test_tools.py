@@ -2,12 +2,13 @@
 
 import json
 
+import httpx
 import pytest
 
 from agent_mesh.callers import OneCaller
 from agent_mesh.server import build
 from sessions_app.models import Task
-from tests.agent_mesh.in_process import Wire, client, lost, problem, refused
+from tests.agent_mesh.in_process import Meddle, Wire, client, lost, problem, refused
 from tests.agent_mesh.talking import mesh, talking, text
 from tests.api import token
 from tests.sessions_app.approval_calls import manager
@@ -144,6 +145,35 @@ def test_a_service_that_is_down_is_told_with_the_key_to_ask_again_by() -> None:
         again = alice.does("send_task", target="hr", task=WORK, idempotency_key=told["idempotency_key"])
     assert sent == again
     assert Task.objects.count() == 1
+
+
+IN_FLIGHT = problem(409, "request-in-flight", Retry_After="0")
+TOO_MANY = problem(429, "too-many-requests", Retry_After="0")
+
+
+@pytest.mark.parametrize("later", [TOO_MANY, IN_FLIGHT, problem(401, "unauthenticated")])
+def test_an_answer_that_was_lost_is_not_forgotten_over_what_came_after(later: Meddle) -> None:
+    """The first attempt is done, and the last one says only that it was not heard."""
+
+    def cut(request: httpx.Request) -> Exception:
+        wire.served.handle_request(request).close()
+        return lost(request)
+
+    wire = Wire(before=[cut, later, later])
+    with mesh(wire=wire) as alice:
+        told = alice.fails("send_task", target="hr", task=WORK)
+        assert told["idempotency_key"] == wire.headers("Idempotency-Key")[0]
+        assert told["idempotency_key"] in told["text"]
+        wire.before = []
+        alice.does("send_task", target="hr", task=WORK, idempotency_key=told["idempotency_key"])
+    assert Task.objects.count() == 1
+
+
+def test_the_key_is_told_where_another_is_in_flight_and_not_where_nothing_was_begun() -> None:
+    with mesh(wire=Wire(before=[IN_FLIGHT] * 3)) as alice:
+        assert "idempotency_key" in alice.fails("notify", target="hr", message="So.")
+    with mesh(wire=Wire(before=[TOO_MANY] * 3)) as alice:
+        assert "idempotency_key" not in alice.fails("notify", target="hr", message="So.")
 
 
 def test_a_key_used_for_something_else_is_one_attempt() -> None:
