@@ -84,7 +84,7 @@ def _says(body: bytes, head: bytes | None, tail: bytes, metadata: str) -> bool:
         if not isinstance(kept, dict) or list(kept) != ["changes"]:
             return False
         return _is(kept["changes"], changes)
-    except (ValueError, RecursionError):
+    except (ValueError, OverflowError, RecursionError):
         return False
 
 

@@ -19,7 +19,9 @@ _HASH_BYTES = 32
 
 _SEALS = """
 SELECT number, last_era, last_xid::text, last_id, size, root, prev_hash, body, hash, key_id, signature, endorsement,
-  to_char(sealed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), sealed_at FROM audit_seals ORDER BY number
+  to_char(sealed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+  CASE WHEN sealed_at >= '0001-01-01 00:00Z' AND sealed_at < '10000-01-01 00:00Z' THEN sealed_at END
+FROM audit_seals ORDER BY number
 """
 _BETWEEN = """
 SELECT count(*), coalesce(string_agg(hash, '' ORDER BY era, xid, id), '') FROM audit_events
@@ -47,7 +49,8 @@ class Seal(NamedTuple):
     signature: bytes
     endorsement: bytes | None
     sealed_at: str
-    made_at: datetime
+    made_at: datetime | None
+    """The same as Python has it; None where it is no time of the years 1 to 9999."""
 
     @property
     def place(self) -> tuple[int, str, UUID]:
@@ -55,8 +58,10 @@ class Seal(NamedTuple):
         return self.last_era, self.last_xid, self.last_id
 
     def begins(self, since: Since) -> bool:
-        """Whether it is the first of those that are looked at."""
-        return since.begins_with(self.made_at, Place(self.last_era, int(self.last_xid), self.last_id))
+        """Whether it is the first of those that are looked at; one of no time is."""
+        return self.made_at is None or since.begins_with(
+            self.made_at, Place(self.last_era, int(self.last_xid), self.last_id)
+        )
 
 
 def check_seals(
@@ -102,7 +107,7 @@ def _seals(connection: Raw) -> Iterator[Seal]:
 
 def _of_itself(seal: Seal, before: Seal | None, keys: PublicKeys, report: Report) -> str | None:
     text = seal.body.encode()
-    if hash_of(text) != seal.hash or not _says(seal):
+    if seal.made_at is None or hash_of(text) != seal.hash or not _says(seal):
         return "seal-text"
     follows = before.hash if before else GENESIS
     if seal.prev_hash != follows or seal.number != (before.number + 1 if before else 1):

@@ -240,6 +240,7 @@ def test_finds_tampered_events_and_rows(story: Story, tamper: Callable[[Story, S
         *(("ip", None), ("event_type", 'session.activated","from":"pending'), ("id", uuid4()), ("reason", None)),
         *(("body", None), ("metadata", None), ("metadata", '{"changes": {}, "more": 1}'), ("to_status", "failed")),
         *(("from_status", None), ("metadata", "[" * 5_000 + "]" * 5_000), ("metadata", "5"), ("metadata", '"changes"')),
+        *(("metadata", f'{{"changes": {{"n": {number}}}}}') for number in ("1e400", f"1{'0' * 400}.5", "1e5000")),
     ],
 )
 def test_finds_another_value_in_any_column(story: Story, column: str, value: Any) -> None:
@@ -350,10 +351,16 @@ def sign_with(key: Ed25519PrivateKey, one: AuditSeal, beside: Super) -> str:
     return body
 
 
+def seal_of_no_time(story: Story, beside: Super) -> Found:
+    forge(beside, story.seal(1), sealed_at="infinity")
+    forge(beside, story.seal(2), sealed_at="20000-01-01 00:00Z")
+    return [("seal-text", "seal", 1), ("seal-text", "seal", 2)]
+
+
 SEALS = [
     *(forged_seal, forged_column_of_a_seal, forged_text_of_a_seal, seal_of_garbage, seal_too_deep_to_read),
     *(deleted_first_seal, deleted_last_seal, replaced_key, replaced_key_with_a_word_of_its_own),
-    *(sealed_anew_by_another_key, rolled_back_database),
+    *(seal_of_no_time, sealed_anew_by_another_key, rolled_back_database),
 ]
 
 

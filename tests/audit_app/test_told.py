@@ -73,6 +73,14 @@ def test_finds_another_value_in_a_column_that_is_told(
         ]
 
 
+@pytest.mark.parametrize("number", ["1e400", f"1{'0' * 400}.5", "1e5000"])
+def test_finds_a_number_that_no_double_is(place: Place, number: str) -> None:
+    row = a_session()
+    with unguarded() as beside:
+        point(beside, row, metadata=f'{{"n": {number}}}')
+        assert findings(place, anchor=False) == [("told", str(row.pk), row.version)]
+
+
 def test_a_row_whose_chain_was_tampered_with_is_found_once(place: Place) -> None:
     row = a_session()
     with unguarded() as beside:
