@@ -8,9 +8,11 @@ from types import TracebackType
 
 from agent_mesh.problems import MeshError, Refused
 from agent_mesh.retrying import Retry
+from agent_mesh.shapes import Kept, Progress
 from agent_mesh.work import Work
 
-_PASSING = (401, 429, 502, 503, 504)
+_PASSING = (401, 429, 500, 502, 503, 504)
+_NOT_TAKEN = (400, 413)
 _logger = logging.getLogger(__name__)
 
 
@@ -58,21 +60,31 @@ class Keeper:
         """One heartbeat; whether it arrived."""
         sent_at, progress = time.monotonic(), self._work.progress_to_tell()
         try:
-            kept = self._tasks.heartbeat(self._work.task["task_id"], self._work.lease_token, progress=progress)
-        except MeshError as error:
+            called_off = self._send(progress)["cancel_requested"]
+        except Exception as error:
+            # Whatever it is, the thread lives on: without it the lease would run out, and nobody would hear of it.
             if isinstance(error, Refused) and error.status not in _PASSING:
                 self._work.stop(f"The lease is gone: {error.slug or error.status}.", lost=True)
             elif time.monotonic() >= self._ends_at:
                 self._work.stop("The lease ran out while the service could not be reached.", lost=True)
             else:
-                _logger.warning("A heartbeat of task %s did not arrive: %s", self._work.task["task_id"], error)
-                self._say_again(progress)
+                trace = None if isinstance(error, MeshError) else error
+                task_id = self._work.task["task_id"]
+                _logger.warning("A heartbeat of task %s did not arrive: %s", task_id, error, exc_info=trace)
+                self._work.progress_not_told(progress)
             return False
         self._ends_at = sent_at + self._lasts
-        if kept["cancel_requested"]:
+        if called_off:
             self._work.stop("The task was called off.")
         return True
 
-    def _say_again(self, progress: object) -> None:
-        if isinstance(progress, dict):
-            self._work.report(progress.get("percent"), progress.get("message"))
+    def _send(self, progress: Progress | None) -> Kept:
+        """With the progress, or without one that the service will not have: the lease matters more."""
+        task_id, lease_token = self._work.task["task_id"], self._work.lease_token
+        try:
+            return self._tasks.heartbeat(task_id, lease_token, progress=progress)
+        except (Refused, TypeError, ValueError) as error:
+            if not progress or (isinstance(error, Refused) and error.status not in _NOT_TAKEN):
+                raise
+            _logger.warning("The progress of task %s is not taken: %s", task_id, error)
+        return self._tasks.heartbeat(task_id, lease_token)

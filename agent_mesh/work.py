@@ -10,6 +10,8 @@ from agent_mesh.problems import MeshError
 from agent_mesh.shapes import Approval, ClaimedTask, Progress
 
 _OPEN = "pending"
+_ALL = 100
+_LONGEST_MESSAGE = 4000
 
 
 class NotWanted(MeshError):  # noqa: N818
@@ -84,7 +86,14 @@ class Work:
         self.check()
 
     def report(self, percent: float | None = None, message: str | None = None) -> None:
-        """How far it is; told with the next heartbeat. What is not given stays as it was said."""
+        """How far it is; told with the next heartbeat. What is not given stays as it was said.
+
+        Raises ValueError for a percentage that is not from 0 to 100, or a message of more than 4,000 characters.
+        """
+        if percent is not None and not 0 <= percent <= _ALL:
+            raise ValueError(f"percent is from 0 to {_ALL}, not {percent}.")
+        if message is not None and len(message) > _LONGEST_MESSAGE:
+            raise ValueError(f"message has {len(message)} characters, and may have {_LONGEST_MESSAGE}.")
         said: Progress = {}
         if percent is not None:
             said["percent"] = percent
@@ -139,3 +148,9 @@ class Work:
         with self._lock:
             said, self._progress = self._progress, None
         return said
+
+    def progress_not_told(self, progress: Progress | None) -> None:
+        """It is told the next time, but for what was reported since."""
+        with self._lock:
+            if progress:
+                self._progress = {**progress, **(self._progress or {})}

@@ -13,7 +13,7 @@ from agent_mesh.problems import Refused, Unreachable
 from agent_mesh.work import CannotDo, NotAgreed, NotWanted, Work
 from agent_mesh.worker import Worker
 from sessions_app.models import Approval, Task
-from tests.agent_mesh.in_process import Wire, client, lost, problem, refused
+from tests.agent_mesh.in_process import Meddle, Wire, client, lost, problem, refused
 from tests.api import Api, token
 from tests.sessions_app.approval_calls import manager
 from tests.sessions_app.task_calls import attempts, mona, routed, stored
@@ -137,6 +137,60 @@ def test_signs_of_life_keep_the_lease_and_tell_how_far_it_is() -> None:
     assert (task.status, task.progress) == ("completed", {"percent": 40, "message": "17 of 41"})
     assert any(request.url.path.endswith("/heartbeat") for request in wire.sent)
     assert refusals(task) == []
+
+
+def test_progress_that_makes_no_sense_is_the_handlers_mistake() -> None:
+    def check(work: Work) -> None:
+        for percent in (100.4, -1, float("nan")):
+            with pytest.raises(ValueError, match="from 0 to 100"):
+                work.report(percent)
+        with pytest.raises(ValueError, match="4001 characters"):
+            work.report(message="x" * 4001)
+
+    assert do(check).progress is None
+
+
+@pytest.mark.parametrize("unfit", ["a\ud800", "a\x00", object()])
+def test_progress_that_the_service_cannot_have_does_not_cost_the_lease(
+    unfit: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def check(work: Work) -> None:
+        work.progress_not_told({"message": unfit})
+        while "is not taken" not in caplog.text:
+            work.wait(0.02)
+        work.report(50)
+        while Task.objects.get(pk=work.task["task_id"]).progress is None:
+            work.wait(0.02)
+
+    task = do(check)
+    assert (task.status, task.progress) == ("completed", {"percent": 50})
+
+
+def broken(_request: httpx.Request) -> Exception:
+    """What no exception of the package's is."""
+    return RuntimeError("It is broken.")
+
+
+@pytest.mark.parametrize("trouble", [problem(500, "internal-error"), problem(503, "service-unavailable"), broken])
+def test_a_heartbeat_that_fails_is_sent_again_with_what_it_had_to_tell(trouble: Meddle) -> None:
+    wire, met = Wire(), list[str]()
+
+    def once(request: httpx.Request) -> Exception | httpx.Response | None:
+        if met or not request.url.path.endswith("/heartbeat"):
+            return None
+        met.append(request.url.path)
+        return trouble(request)
+
+    def check(work: Work) -> None:
+        work.report(40)
+        while not met:
+            work.wait(0.02)
+        work.report(message="16 of 41")
+        while (Task.objects.get(pk=work.task["task_id"]).progress or {}).keys() != {"percent", "message"}:
+            work.wait(0.02)
+
+    wire.before = [once] * 1000
+    assert do(check, wire).progress == {"percent": 40, "message": "16 of 41"}
 
 
 def test_a_task_that_is_called_off_stops_its_handler() -> None:
