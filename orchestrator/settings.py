@@ -7,6 +7,7 @@ from orchestrator.admin_settings import UNFOLD  # noqa: F401  django-unfold read
 from orchestrator.log_settings import *  # noqa: F403  what is logged, and how
 from orchestrator.login_settings import *  # noqa: F403  the part that people log in by
 from orchestrator.openapi_settings import SPECTACULAR_SETTINGS  # noqa: F401  drf-spectacular reads it here
+from orchestrator.rest_settings import REST_FRAMEWORK  # noqa: F401  Django REST framework reads it here
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -218,18 +219,6 @@ TEMPLATES = [
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_ALLOW_ALL_ORIGINS = False
-
-REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["orchestrator.auth.CallerAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": ["orchestrator.negotiation.ParsedJson"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "orchestrator.negotiation.JsonOnly",
-    "EXCEPTION_HANDLER": "orchestrator.problem_responses.from_view",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_METADATA_CLASS": None,
-    "UNAUTHENTICATED_USER": None,
-}
 
 USE_TZ = True
 TIME_ZONE = "UTC"

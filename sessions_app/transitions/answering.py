@@ -45,7 +45,6 @@ def refused(task: Task, approval: Approval, *, actor: Actor) -> None:
     if not _waits(task, approval):
         return
     _fail(task, approval, REJECTED, actor=actor)
-    close_approvals([task], actor=actor)
 
 
 def withdrawn(task: Task, approval: Approval, *, actor: Actor) -> None:
@@ -70,6 +69,7 @@ def _is_replaced(one: Approval, asked: list[Approval]) -> bool:
 def _fail(task: Task, approval: Approval, error: dict[str, str], *, actor: Actor) -> None:
     with changed(task, Action.TASK_FAILED, actor=actor, reason=error["code"], cause=approval.last_event) as failed:
         fail_with(error)(failed)
+    close_approvals([task], actor=actor)
 
 
 def _cancel(task: Task, approval: Approval, *, actor: Actor, reason: str = "") -> None:

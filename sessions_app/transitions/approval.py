@@ -59,10 +59,10 @@ def request(task: Task, question: Question, *, actor: Actor) -> Approval:
     Raises IllegalTransition for a task that is over, or would be with the sweep.
     """
     fresh = lock(task)
-    if fresh.is_lapsed():
+    if fresh.is_lapsed() and not fresh.is_past_deadline():
         requeue_lapsed(Task.objects.filter(REPEATABLE, pk=fresh.pk), actor=actor)
         fresh = lock(task)
-    if fresh.is_terminal or fresh.is_lapsed():
+    if fresh.is_terminal or fresh.is_lapsed() or fresh.is_past_deadline():
         raise IllegalTransition(
             before=str(fresh.status), to=str(TaskStatus.BLOCKED), allowed=fresh.allowed_transitions()
         )
@@ -157,15 +157,16 @@ def consume(
 
     The lock settles the race of two who use it at once: the second finds it used. Raises Forbidden for somebody who
     neither asked nor holds the task, or held it and holds it no more, DeadlineExceeded past the task's deadline,
-    ActionMismatch and AlreadyConsumed, all remembered; IllegalTransition where it is not approved or its task is over,
-    PreconditionFailed if `if_match` names other versions.
+    ActionMismatch and AlreadyConsumed, all remembered; IllegalTransition where it is not approved, or its task is over
+    or waits for others; PreconditionFailed if `if_match` names other versions.
     """
     task, fresh = _locked(approval, None)
     if (why := kept_from_using(fresh, task, actor)) is not None:
         raise remembered(Forbidden(why), fresh, "consume", actor=actor)
     insist_on_version(fresh, if_match)
-    if fresh.status != ApprovalStatus.APPROVED or task.is_terminal:
-        before = str(task.status if task.is_terminal else fresh.status)
+    is_out_of_reach = task.is_terminal or task.status == TaskStatus.BLOCKED
+    if fresh.status != ApprovalStatus.APPROVED or is_out_of_reach:
+        before = str(task.status if is_out_of_reach else fresh.status)
         raise IllegalTransition(before=before, to="consumed", allowed=fresh.allowed_transitions())
     if task.is_past_deadline():
         raise remembered(DeadlineExceeded(), fresh, "consume", actor=actor)
@@ -193,7 +194,7 @@ def _insist_on_decision(
         raise remembered(SeparationOfDuties(why), fresh, attempted, actor=actor)
     insist_on_version(fresh, if_match)
     _insist_on_time(fresh, attempted, str(verdict), actor)
-    if fresh.status != ApprovalStatus.PENDING:
+    if fresh.status != ApprovalStatus.PENDING or task.is_terminal:
         refusal = IllegalTransition(before=str(fresh.status), to=str(verdict), allowed=())
         raise remembered(refusal, fresh, attempted, actor=actor)
     who = actor.identity

@@ -20,9 +20,10 @@ def barred(approval: Approval, task: Task, actor: Actor) -> str | None:
 def kept_from_using(approval: Approval, task: Task, actor: Actor) -> str | None:
     """Why this actor must not use that, or None. Whoever decided it neither asked nor holds the task."""
     who = actor.identity
-    if who == task.holder and not task.is_lapsed():
+    # Along with the person an agent acts for: who decided must not use it through an agent that asked as itself.
+    if (who, actor.on_behalf_of) == (task.holder, task.held_for) and not task.is_lapsed():
         return None
-    if who != approval.created_by:
+    if (who, actor.on_behalf_of) != (approval.created_by, approval.on_behalf_of):
         return "Only whoever asked, or holds the task, may consume it."
     if Attempt.objects.filter(task=task, holder_issuer=who.issuer, holder_subject=who.subject).exists():
         # A late one, who asked before the lease was lost, must not act while another does the task.

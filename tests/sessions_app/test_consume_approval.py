@@ -127,6 +127,20 @@ def test_whoever_holds_it_again_uses_what_they_asked_before() -> None:
     assert finn.post(where(approval, "consume"), BODY).status_code == 200
 
 
+def test_who_agreed_does_not_use_it_through_the_agent_that_asked_as_itself() -> None:
+    approval = agree(ask(action=ACTION, by=somebody("bot")))
+    through = Api(token("petra", act_subject="bot"))
+    problem_of(through.post(where(approval, "consume"), {"action": ACTION}), 403, "forbidden")
+    assert Api(token("bot")).post(where(approval, "consume"), {"action": ACTION}).status_code == 200
+
+
+def test_nothing_is_used_while_the_task_waits_for_others() -> None:
+    _, (first, _) = ask_at_creation(question(action=ACTION), question("board"))
+    agree(first)
+    mona = asker("mona", agent_roles="manager")
+    problem_of(mona.post(where(first, "consume"), {"action": ACTION}), 409, "illegal-transition")
+
+
 def test_it_may_be_used_after_the_time_in_which_it_could_be_decided(agent: Api) -> None:
     approval = agree(ask(action=ACTION, lasting=SHORT))
     sleep(SHORT.total_seconds())

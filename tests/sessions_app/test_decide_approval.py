@@ -28,8 +28,8 @@ from tests.sessions_app.approval_calls import (
     task_of,
     where,
 )
-from tests.sessions_app.session_calls import NO_UUIDS, UNKNOWN_ID, events_of, last_event
-from tests.sessions_app.task_calls import pass_deadline
+from tests.sessions_app.session_calls import NO_UUIDS, UNKNOWN_ID, events_of, last_event, somebody
+from tests.sessions_app.task_calls import claimed, finn, pass_deadline, path
 from tests.work import assert_chain_holds
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -71,6 +71,17 @@ def test_a_task_that_waited_past_its_deadline_fails_whatever_the_answer() -> Non
     assert (task.status, (task.error or {})["code"], told(task)[-1]) == ("failed", "deadline-exceeded", "task.failed")
     assert last_event(task.pk).cause == last_event(approval.pk).id
     assert_chain_holds(task)
+
+
+def test_what_else_is_asked_about_it_is_closed_then() -> None:
+    held = claimed()
+    aside = ask(held.task, by=somebody("finn"))
+    finn().post(path(held, "release"), held.body("release"))
+    approval = ask(held.task)
+    pass_deadline(held.task)
+    manager().post(where(approval, "approve"), {})
+    assert Approval.objects.get(pk=aside.pk).status == "cancelled"
+    problem_of(manager("max").post(where(aside, "approve"), {}), 409, "illegal-transition")
 
 
 def test_a_task_that_waited_goes_on() -> None:
