@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from agent_mesh.calls.tasks import Tasks
 from agent_mesh.problems import MeshError, Refused
 from agent_mesh.retrying import Retry
 from agent_mesh.shapes import Kept, Progress
@@ -44,10 +45,13 @@ class Keeper:
         self._over.set()
         self._thread.join()
 
-    def instead(self, call: Callable[[], object]) -> None:
-        """Say something else while no heartbeat is on its way, and send none once it is taken: it would be too late."""
+    def instead(self, call: Callable[[Tasks], object]) -> None:
+        """Say something else while no heartbeat is on its way, and send none once it is taken: it would be too late.
+
+        It has one attempt, as a heartbeat has: between two of them the lease is kept.
+        """
         with self._turn:
-            call()
+            call(self._tasks)
             self._over.set()
 
     def _keep(self) -> None:

@@ -141,7 +141,7 @@ class Worker:
                 ending.tell(work, keeper, self._ending(work))
         except KeyboardInterrupt:
             with suppress(MeshError):
-                ending.released(work)(new_key())
+                ending.released(work)(work.client.tasks, new_key())
             raise
         finally:
             self._work = None

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from django.db import connections
 
+from agent_mesh import ending
 from agent_mesh.problems import Refused, Unreachable
 from agent_mesh.work import CannotDo, NotAgreed, NotWanted, Work
 from agent_mesh.worker import Worker
@@ -243,20 +244,41 @@ def test_a_task_that_is_taken_away_is_left_to_others() -> None:
     assert len(refusals(task)) == 1
 
 
-def test_the_end_is_told_until_it_is_taken_under_one_key(caplog: pytest.LogCaptureFixture) -> None:
+def told_through(troubles: list[Meddle], wire: Wire, output: Any) -> Task:
+    """Have a task done whose end meets these troubles, one at each attempt to tell it."""
+
+    def meet(request: httpx.Request) -> Exception | httpx.Response | None:
+        is_end = request.url.path.endswith("/complete")
+        return troubles.pop(0)(request) if is_end and troubles else None
+
+    wire.before = [meet] * 10_000
+    return do(lambda _: output, wire)
+
+
+def test_the_end_is_told_until_it_is_taken_under_one_key(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "_LONGEST_PAUSE", 0.1)
     wire = Wire()
 
-    def check(work: Work) -> dict[str, int]:
-        sent = len(wire.sent)
-        troubles = [lost, lost, lost, problem(503, "service-unavailable", Retry_After="0"), lost]
-        wire.after = [lambda _: None] * sent + troubles
-        return {"unpaid": 3}
+    def cut(request: httpx.Request) -> Exception:
+        wire.served.handle_request(request).close()
+        return lost(request)
 
-    task = do(check, wire)
+    passing = [problem(*one, Retry_After="0") for one in ((503, "service-unavailable"), (409, "request-in-flight"))]
+    task = told_through([lost, *passing, cut, lost], wire, {"unpaid": 3})
     assert (task.status, task.output) == ("completed", {"unpaid": 3})
-    keys = {request.headers["Idempotency-Key"] for request in wire.sent if request.url.path.endswith("/complete")}
-    assert len(keys) == 1
+    keys = [request.headers["Idempotency-Key"] for request in wire.sent if request.url.path.endswith("/complete")]
+    assert (len(keys), len(set(keys))) == (6, 1)
     assert "no longer" not in caplog.text
+    # The client would try thrice; between two attempts to tell it there is to be room for a heartbeat.
+    assert "tried once" in caplog.text
+    assert "3 times" not in caplog.text
+
+
+def test_an_output_that_is_refused_after_a_lost_attempt_fails_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "_LONGEST_PAUSE", 0.1)
+    assert told_through([lost], Wire(), {"text": "x" * 70_000}).status == "failed"
 
 
 def test_a_claim_has_no_key_and_waits() -> None:
