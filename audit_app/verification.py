@@ -82,6 +82,8 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
             report.findings += _first(check_seals(connection, keys, report, since=later, progress=told))
         if asked.anchor is not None:
             report.findings += _anchored(connection, asked.anchor, report)
+        if asked.subject is not None and not _is_known(connection, *asked.subject):
+            report.missing.append(f"{asked.subject[0]} {asked.subject[1]}: there is no such subject")
         report.findings += _rows(connection, asked.subject)
         carried = _carried(connection, asked.subject)
         findings, report.events = read.result()
@@ -93,6 +95,17 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
     report.findings.sort(key=_place)
     del report.findings[MOST:]
     return report
+
+
+def _is_known(connection: Raw, noun: str, pk: UUID) -> bool:
+    """Whether a subject is there, or was: it has a row, or an event."""
+    found = connection.execute(
+        f"""
+        SELECT EXISTS (SELECT FROM "{subjects()[noun].table}" WHERE id = %(pk)s)
+          OR EXISTS (SELECT FROM audit_events WHERE (subject_type, subject_id) = (%(noun)s, %(pk)s))""",
+        {"noun": noun, "pk": pk},
+    ).fetchone()
+    return found == (True,)
 
 
 def _rows(connection: Raw, asked: tuple[str, UUID] | None) -> list[Finding]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError
@@ -102,7 +103,8 @@ def test_rows_that_were_deleted_by_the_contract_are_in_order(place: Place) -> No
     boundary.write(lambda: transitions.delete(session, actor=work.actor()))
     seal()
     assert findings(place) == []
-    assert run("audit_verify", "--subject", f"session:{session.pk}") == "Clean: 4 events."
+    told = run("audit_verify", "--subject", f"session:{session.pk}")
+    assert told == "Clean: 4 events. The seals were not looked at: without --subject they are."
 
 
 def test_counts_what_waits_for_a_seal(place: Place) -> None:
@@ -134,6 +136,16 @@ def test_looks_at_one_subject_alone(place: Place) -> None:
 def test_refuses_a_subject_that_has_no_chain(text: str) -> None:
     with pytest.raises(CommandError, match="must be one of session, task, approval, a colon, and an id"):
         run("audit_verify", "--subject", text)
+
+
+def test_a_subject_that_never_was_is_not_clean() -> None:
+    pk = uuid4()
+    work.open_session()
+    with pytest.raises(
+        CommandError, match=rf"not to be had: task {pk}: there is no such subject\. \(0 events\.\)"
+    ) as no:
+        run("audit_verify", "--subject", f"task:{pk}")
+    assert no.value.returncode == 2
 
 
 def test_looks_at_what_came_since(place: Place) -> None:

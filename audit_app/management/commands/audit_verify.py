@@ -43,7 +43,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """What, against what, and for whom to tell it."""
-        parser.add_argument("--subject", type=subject, metavar="NOUN:ID", help="only one chain, such as task:<id>")
+        parser.add_argument(
+            "--subject", type=subject, metavar="NOUN:ID", help="only one chain, such as task:<id>, and no seals"
+        )
         parser.add_argument("--since", type=moment, help="only events and seals from this moment on")
         parser.add_argument("--anchor", type=Path, metavar="FILE", help="the anchor file, or a copy of it")
         parser.add_argument(
@@ -95,7 +97,7 @@ def document(report: Report) -> str:
 
 
 def sentence(report: Report, *, whole: bool) -> str:
-    """The report for people. The seals are over all events: of one subject alone they say nothing."""
+    """The report for people. The seals are over all events: with one subject alone they are not looked at."""
     counted = f"{report.events:,} events"
     if whole:
         counted += f", {report.seals:,} seals, {report.waiting:,} events wait for a seal"
@@ -104,4 +106,5 @@ def sentence(report: Report, *, whole: bool) -> str:
         return f"TAMPERED. First: {report.findings[0]}\n{listed}\n({counted}.)"
     if report.missing:
         return f"Nothing was found, but this was not to be had: {'; '.join(report.missing)}. ({counted}.)"
-    return f"Clean: {counted}."
+    further = "" if whole else " The seals were not looked at: without --subject they are."
+    return f"Clean: {counted}.{further}"
