@@ -18,14 +18,17 @@ SERVICE_SETTINGS = {
 }
 """What the promises rest on: no statement, lock or transaction of the service outlives a gunicorn worker's patience."""
 
+OWNER_SETTINGS = {"lock_timeout": "2s"}
+"""A migration that waits for a lock gives up, rather than keep every writer waiting behind it."""
+
 
 def make_roles(connection: Connection) -> None:
-    """Make both roles where they are missing and give the service its settings. Needs the right to make roles."""
-    make_role(connection, OWNER)
-    make_role(connection, SERVICE)
-    for name, value in SERVICE_SETTINGS.items():
-        change = sql.SQL("ALTER ROLE {} SET {} = {}")
-        connection.execute(change.format(sql.Identifier(SERVICE), sql.Identifier(name), sql.Literal(value)))
+    """Make both roles where they are missing and give them their settings. Needs the right to make roles."""
+    for role, settings in ((OWNER, OWNER_SETTINGS), (SERVICE, SERVICE_SETTINGS)):
+        make_role(connection, role)
+        for name, value in settings.items():
+            change = sql.SQL("ALTER ROLE {} SET {} = {}")
+            connection.execute(change.format(sql.Identifier(role), sql.Identifier(name), sql.Literal(value)))
 
 
 def make_role(connection: Connection, role: str) -> None:

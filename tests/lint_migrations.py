@@ -31,7 +31,7 @@ OLDEST = "15.0"
 PASSED_OVER = (
     # Widths and ranges are part of the contract.
     *("prefer-text-field", "prefer-bigint-over-int", "prefer-bigint-over-smallint", "prefer-identity"),
-    # Whoever migrates sets them for the connection: docs/deploying.md.
+    # The role that migrates has the one: orchestrator/roles.py. To build an index may take as long as it takes.
     *("require-lock-timeout", "require-statement-timeout"),
     # Django gives a default to add a column with, and takes it away in the same statement's transaction.
     "ban-drop-default",

@@ -14,6 +14,8 @@ SELECT 'CREATE ROLE orchestrator_service LOGIN'
 ALTER ROLE orchestrator_owner PASSWORD :'owner_password';
 ALTER ROLE orchestrator_service PASSWORD :'service_password';
 
+-- A migration that waits for a lock gives up, rather than keep every writer waiting behind it.
+ALTER ROLE orchestrator_owner SET lock_timeout = '2s';
 ALTER ROLE orchestrator_service SET statement_timeout = '10s';
 ALTER ROLE orchestrator_service SET lock_timeout = '3s';
 ALTER ROLE orchestrator_service SET idle_in_transaction_session_timeout = '15s';

@@ -64,6 +64,12 @@ def test_the_owner_is_not_held_to_the_limits_of_the_service() -> None:
         assert one(owner, "SHOW statement_timeout") == "0"
 
 
+def test_the_owner_gives_up_a_lock_before_writers_queue_behind_it() -> None:
+    with superuser_connection() as superuser:
+        kept = one(superuser, "SELECT rolconfig FROM pg_roles WHERE rolname = %s", roles.OWNER)
+    assert kept == ["lock_timeout=2s"]
+
+
 def test_the_service_owns_nothing() -> None:
     with service_connection() as service:
         owned = "SELECT count(*) FROM pg_class WHERE relowner = current_user::regrole"
