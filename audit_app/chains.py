@@ -47,12 +47,12 @@ concat(',"event_type":"', event_type, '","from":', coalesce('"' || from_status |
 """
 
 
-def _events(where: str) -> str:
+def _events(where: str, before: str) -> str:
     return f"""
 COPY (
   SELECT subject_type, subject_id, seq, id, prev_hash, hash, coalesce(body, ''), from_status, to_status,
     CASE WHEN same THEN NULL ELSE head END, CASE WHEN same THEN NULL ELSE tail END,
-    CASE WHEN same THEN nullif(changes, '{{}}') ELSE coalesce(metadata::text, '') END
+    CASE WHEN same THEN nullif(changes, '{{}}') ELSE coalesce(metadata::text, '') END, {before}
   FROM audit_events CROSS JOIN LATERAL (
     SELECT {_HEAD} AS head, {_TAIL} AS tail, (metadata -> 'changes')::text AS changes OFFSET 0
   ) AS told CROSS JOIN LATERAL (
@@ -65,7 +65,7 @@ COPY (
 
 # As they come: ids and texts that are only compared stay bytes. Where the text of an event is what its columns come to,
 # as PostgreSQL judges, head and tail are not handed over, and of the metadata only the changes, where there are any.
-_TYPES = ["text", "bytea", "int4", "bytea", "bytea", "bytea", "bytea", "text", "text", "bytea", "bytea", "text"]
+_TYPES = ["text", "bytea", "int4", "bytea", "bytea", "bytea", "bytea", "text", "text", "bytea", "bytea", "text", "bool"]
 
 # PostgreSQL's text of a document, but for the spaces, is mostly the canonical one. Not where there is a backslash, nor
 # where a text within begins or ends as if it were a separator: then spaces of its own were taken away.
@@ -106,19 +106,30 @@ class _Walk:
     one finding.
     """
 
-    def __init__(self, *, whole: bool) -> None:
-        self._whole = whole
+    def __init__(self) -> None:
         self._of: tuple[str, bytes] | None = None
         self._seq, self._hash = 0, GENESIS
         self._to: str | None = None
 
     def step(
-        self, noun: str, subject: bytes, seq: int, prev: bytes, digest: bytes, was: str | None, now: str | None
+        self,
+        noun: str,
+        subject: bytes,
+        seq: int,
+        prev: bytes,
+        digest: bytes,
+        was: str | None,
+        now: str | None,
+        *,
+        before: bool,
     ) -> str | None:
-        """What is wrong with the place of an event in its chain, which leads from one state to another."""
+        """What is wrong with the place of an event in its chain, which leads from one state to another.
+
+        `before` says that it only is what the next one follows: where a chain begins with it, its place is not judged.
+        """
         if (noun, subject) != self._of:
             self._of = (noun, subject)
-            self._seq, self._hash, self._to = (0, GENESIS, None) if self._whole else (seq - 1, prev, was)
+            self._seq, self._hash, self._to = (seq - 1, prev, was) if before else (0, GENESIS, None)
         kind = None
         if seq > self._seq + 1:
             kind = "gap"
@@ -129,20 +140,21 @@ class _Walk:
 
 
 def check_events(
-    connection: Raw, where: str, values: Sequence[Any], *, whole: bool, progress: Callable[[int], object]
+    connection: Raw, where: str, values: Sequence[Any], *, since: Since | None, progress: Callable[[int], object]
 ) -> Iterator[Finding]:
-    """Every event that a condition names, chain by chain. `whole` says that chains begin at their first event."""
-    sha, walk, count = hashlib.sha256, _Walk(whole=whole), 0
-    if whole:
+    """Every event that a condition names, chain by chain: from its first on, or from the last before `since`."""
+    sha, walk, count = hashlib.sha256, _Walk(), 0
+    earlier, more = ("FALSE", ()) if since is None else since.before()
+    if since is None:
         # By the index of the chains: sorting whole rows takes longer, and writes each to the disk twice.
         connection.execute("SET LOCAL enable_sort = off")
-    with connection.cursor() as cursor, cursor.copy(_events(where), values) as copy:
+    with connection.cursor() as cursor, cursor.copy(_events(where, earlier), [*more, *values]) as copy:
         copy.set_types(_TYPES)
-        for noun, subject, seq, pk, prev, digest, body, was, now, head, tail, changes in copy.rows():
+        for noun, subject, seq, pk, prev, digest, body, was, now, head, tail, changes, before in copy.rows():
             count += 1
             if not count % STEP:
                 progress(STEP)
-            kind = None if seq is None else walk.step(noun, subject, seq, prev, digest, was, now)
+            kind = None if seq is None else walk.step(noun, subject, seq, prev, digest, was, now, before=before)
             if sha(DOMAIN + (prev or GENESIS) + body).digest() != digest:
                 kind = "hash"
             elif changes is not None and not _says(body, head, tail, changes):

@@ -100,7 +100,7 @@ def _read(name: str, where: str, values: list[Any], most: int) -> tuple[list[Fin
         read += steps
 
     with beside(name) as connection:
-        for one in chains.check_events(connection, where, values, whole=True, progress=told):
+        for one in chains.check_events(connection, where, values, since=None, progress=told):
             if len(found) < most:
                 found.append(one)
     return found, read

@@ -16,6 +16,7 @@ _FIRST = """
 SELECT era, xid::text AS written, id FROM audit_events WHERE timestamp >= %s ORDER BY era, xid, id LIMIT 1
 """
 # A writer that waited for a row has an older transaction than the one it waited for: so chains are read on by number.
+# Of each chain one event more, the last before: without it nobody saw that some between the two are missing.
 _EVENTS = """
 id IN (
   SELECT id FROM audit_events WHERE (era, xid, id) >= (%s, %s::text::xid8, %s)
@@ -23,7 +24,7 @@ id IN (
   SELECT further.id FROM (
     SELECT subject_type, subject_id, min(seq) AS first FROM audit_events
     WHERE (era, xid, id) >= (%s, %s::text::xid8, %s) AND seq IS NOT NULL GROUP BY subject_type, subject_id
-  ) AS begun JOIN audit_events AS further USING (subject_type, subject_id) WHERE further.seq > begun.first)
+  ) AS begun JOIN audit_events AS further USING (subject_type, subject_id) WHERE further.seq >= begun.first - 1)
 """
 
 
@@ -39,6 +40,12 @@ class Since:
         if self.first is None:
             return "FALSE", []
         return _EVENTS, [self.first.era, str(self.first.xid), self.first.id] * 2
+
+    def before(self) -> tuple[str, Sequence[Any]]:
+        """Which events were written before it, as SQL and its values."""
+        if self.first is None:
+            return "FALSE", []
+        return "(era, xid, id) < (%s, %s::text::xid8, %s)", [self.first.era, str(self.first.xid), self.first.id]
 
     def begins_with(self, sealed_at: datetime, last: Place) -> bool:
         """Whether a seal is of this time, or has an event that comes after. If so, all later seals are looked at."""

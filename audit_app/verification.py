@@ -152,7 +152,7 @@ def _read_events(
         return _first(readers.read(name, parts, MOST, told)), read
     where, values = chains.condition(only=only, since=later)
     with beside(name) as connection:
-        found = chains.check_events(connection, where, values, whole=later is None, progress=told)
+        found = chains.check_events(connection, where, values, since=later, progress=told)
         return _first(found), read
 
 

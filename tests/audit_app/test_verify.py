@@ -20,7 +20,7 @@ from sessions_app.transitions import session as transitions
 from tests import work
 from tests.api import Api
 from tests.audit_app.seals import Place, findings, report_of, run, seal
-from tests.audit_app.tampering import Super, forge, point, rewrite, seal_hash, set_clock, unguarded
+from tests.audit_app.tampering import Super, delete, forge, point, rewrite, said, seal_hash, set_clock, unguarded
 from tests.database import superuser_connection
 from tests.orchestrator.test_health import database_away
 from tests.sessions_app import task_states
@@ -150,21 +150,45 @@ def test_a_subject_that_never_was_is_not_clean() -> None:
 
 def test_looks_at_what_came_since(place: Place) -> None:
     old = work.move_session(work.open_session(), "active")
+    old = work.amend_session(old, metadata={"a": 1})
     seal()
     since = datetime.now(UTC).isoformat()
     new = work.move_session(old, "completed")
     seal()
     report = report_of("--keys", str(place.keys), "--since", since)
-    assert (report["result"], report["events"], report["seals"]) == ("clean", 1, 2)
+    assert (report["result"], report["events"], report["seals"]) == ("clean", 2, 2)
     chain = work.chain(new)
     with unguarded() as beside:
         rewrite(beside, chain[1], reason="another")
         assert findings(place, "--since", since) == []
         assert findings(place) == [("columns", str(old.pk), 2)]
-        rewrite(beside, chain[2], reason="another")
-        assert findings(place, "--since", since) == [("columns", str(old.pk), 3)]
+        rewrite(beside, chain[3], reason="another")
+        assert findings(place, "--since", since) == [("columns", str(old.pk), 4)]
         one = findings(place, "--since", since, "--subject", f"session:{old.pk}", anchor=False)
-        assert one == [("columns", str(old.pk), 3)]
+        assert one == [("columns", str(old.pk), 4)]
+
+
+@pytest.mark.parametrize(("missing", "is_found"), [([3], True), ([1, 2, 3], True), ([2], False)])
+def test_looks_since_a_moment_for_what_is_missing_just_before(missing: list[int], *, is_found: bool) -> None:
+    session = work.amend_session(work.move_session(work.open_session(), "active"), metadata={"a": 1})
+    session = work.move_session(session, "completed")
+    chain = work.chain(session)
+    since = instant(chain[3]["timestamp"])
+    with unguarded() as beside:
+        delete(beside, *[chain[seq - 1] for seq in missing])
+        found = report_of("--since", since, "--subject", f"session:{session.pk}")["findings"]
+    gap = [("gap", str(session.pk), 4)] if is_found else []
+    assert [(one["kind"], one["subject_id"], one["seq"]) for one in found if one["kind"] != "told"] == gap
+
+
+def test_looks_since_a_moment_whether_its_first_event_follows_the_one_before() -> None:
+    session = work.move_session(work.open_session(), "active", "completed")
+    chain = work.chain(session)
+    body = said(chain[1], reason="another")
+    with unguarded() as beside:
+        rewrite(beside, chain[1], body=body, reason="another", hash=work.hash_of(bytes(chain[1]["prev_hash"]), body))
+        found = report_of("--since", instant(chain[2]["timestamp"]))["findings"]
+    assert [(one["kind"], one["seq"]) for one in found] == [("link", 3)]
 
 
 def test_since_a_moment_is_from_its_first_event_on_whatever_the_clock_said_afterwards(place: Place) -> None:
@@ -179,7 +203,7 @@ def test_since_a_moment_is_from_its_first_event_on_whatever_the_clock_said_after
         seal()
         since = ["--since", instant(noon + timedelta(minutes=1))]
         report = report_of("--keys", str(place.keys), *since)
-        assert (report["result"], report["events"]) == ("clean", 5)
+        assert (report["result"], report["events"]) == ("clean", 6)
         rewrite(beside, work.chain(new)[1], reason="another")
         assert findings(place, *since, anchor=False) == [("columns", str(new.pk), 2)]
         rewrite(beside, work.chain(going_on)[2], reason="another")
