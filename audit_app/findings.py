@@ -64,6 +64,11 @@ class Finding:
         }
 
 
+def place(one: Finding) -> tuple[bool, str, str, int]:
+    """By what findings are put in order: events and rows by their chains, then seals by their numbers."""
+    return one.seal is not None, one.subject_type or "", str(one.subject_id), one.seq or one.seal or 0
+
+
 @dataclass(slots=True)
 class Report:
     """What was looked at, what was found, and what was not to be had."""

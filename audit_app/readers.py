@@ -1,5 +1,6 @@
 """Reading a long trail with several processes: each takes one range of chains after the other, all of one moment."""
 
+import heapq
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from uuid import UUID
 from django.db import OperationalError, connections
 
 from audit_app import chains
-from audit_app.findings import Finding
+from audit_app.findings import Finding, place
 from audit_app.snapshot import Raw, beside
 
 AT_A_TIME = 25_000
@@ -57,7 +58,7 @@ def _between(first: tuple[str, UUID] | None, end: tuple[str, UUID] | None) -> Ra
 
 
 def read(name: str, all_of_them: list[Range], most: int, progress: Callable[[int], object]) -> Iterator[Finding]:
-    """Every event of a snapshot; of each range as many findings as `most`. Tells progress range by range.
+    """Every event of a snapshot; of each range the first findings, as many as `most`. As ranges are done, in any order.
 
     Raises Django's OperationalError where a process was ended before its time.
     """
@@ -92,7 +93,6 @@ def _end_along() -> None:
 
 def _read(name: str, where: str, values: list[Any], most: int) -> tuple[list[Finding], int]:
     """One range, in a process of its own: what was found, and how many events there were."""
-    found: list[Finding] = []
     read = 0
 
     def told(steps: int) -> None:
@@ -100,7 +100,5 @@ def _read(name: str, where: str, values: list[Any], most: int) -> tuple[list[Fin
         read += steps
 
     with beside(name) as connection:
-        for one in chains.check_events(connection, where, values, since=None, progress=told):
-            if len(found) < most:
-                found.append(one)
-    return found, read
+        found = chains.check_events(connection, where, values, since=None, progress=told)
+        return heapq.nsmallest(most, found, key=place), read

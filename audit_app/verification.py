@@ -1,17 +1,17 @@
 """Verifying the trail: the chains, the rows at their ends, the seals, and the anchor. As it was at one moment."""
 
+import heapq
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from uuid import UUID
 
 from audit_app import anchor, attempt_check, chains, decision_check, readers, seal_keys
-from audit_app.findings import Finding, Report
+from audit_app.findings import Finding, Report, place
 from audit_app.row_check import check_rows
 from audit_app.seal_check import check_anchor, check_seals
 from audit_app.since import Since, since
@@ -92,7 +92,7 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
     known = {one.subject_id for one in report.findings if one.subject_id}
     report.findings += {one.subject_id: one for one in carried if one.subject_id not in known}.values()
     # The first bad event first: what else is wrong mostly follows from it.
-    report.findings.sort(key=_place)
+    report.findings.sort(key=place)
     del report.findings[MOST:]
     return report
 
@@ -129,10 +129,6 @@ def _carried(connection: Raw, asked: tuple[str, UUID] | None) -> list[Finding]:
     return found
 
 
-def _place(one: Finding) -> tuple[bool, str, str, int]:
-    return one.seal is not None, one.subject_type or "", str(one.subject_id), one.seq or one.seal or 0
-
-
 def _read_events(
     name: str,
     only: tuple[str, UUID] | None,
@@ -157,10 +153,8 @@ def _read_events(
 
 
 def _first(found: Iterator[Finding]) -> list[Finding]:
-    """As many as are told; all are looked for, so that all that is there was counted."""
-    first = list(islice(found, MOST))
-    deque(found, maxlen=0)
-    return first
+    """As many as are told, by their places; all are looked for, so that all that is there was counted."""
+    return heapq.nsmallest(MOST, found, key=place)
 
 
 def _anchored(connection: Raw, path: Path, report: Report) -> list[Finding]:

@@ -1,11 +1,13 @@
 """A long trail is read by several processes, range by range: as if it were read by one."""
 
 import sys
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError
 
 from audit_app import readers, verification
+from audit_app.findings import Finding
 from audit_app.snapshot import snapshot
 from tests import work
 from tests.api import Api
@@ -41,6 +43,12 @@ def test_finds_what_one_reader_finds(place: Place, agent: Api, request: pytest.F
         assert report_of("--keys", str(place.keys), "--anchor", str(place.anchor)) == by_one
     assert len(by_one["findings"]) == 6
     assert by_one["events"] == 4 * 3 - 1 + 2
+
+
+def test_the_first_of_many_findings_are_told_whichever_reader_is_done_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Finding("hash", "session", UUID(int=number), seq) for number in range(9) for seq in (1, 2)]
+    monkeypatch.setattr(verification, "MOST", 3)
+    assert verification._first(reversed(found)) == found[:3]
 
 
 def test_is_clean_and_counts_each_event_once(place: Place, agent: Api, in_ranges: None) -> None:
