@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from audit_app.models import AuditEvent
-from orchestrator.problems import BadRequest, BodyTooLarge, Problem, ServiceUnavailable, TooManyRequests
+from orchestrator.problems import BadRequest, BodyTooLarge, NotFound, Problem, ServiceUnavailable, TooManyRequests
 from orchestrator.proxy_problems import BadGateway, GatewayTimeout, HeadersTooLarge, UriTooLong
 from orchestrator.settings import MAX_BODY_BYTES
 from tests.api import token
@@ -91,6 +91,11 @@ def test_an_address_that_is_too_long_is_a_problem(nowhere: Nginx) -> None:
 
 def test_headers_that_are_too_large_are_a_problem(nowhere: Nginx) -> None:
     assert_tells(ask(nowhere, "GET", "/status", X_Long="x" * 13000), HeadersTooLarge())
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics?x=1", "/%6detrics", "//metrics", "/x/../metrics"])
+def test_nobody_scrapes_through_it(nowhere: Nginx, path: str) -> None:
+    assert_tells(ask(nowhere, "GET", path), NotFound())
 
 
 @pytest.mark.parametrize("sent", [b"GET /status HTTP/1.1\r\nHost: x y\r\n\r\n", b"nonsense\r\n\r\n"])
