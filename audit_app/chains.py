@@ -22,7 +22,8 @@ _HEXADECIMAL = f"""
 concat(regexp_replace(host(ip), '[0-9.]+$', ''), to_hex(({_WITHIN}) >> 16), ':', to_hex(({_WITHIN}) & 65535))
 """
 _IP = f"""
-CASE WHEN ip IS NULL THEN NULL WHEN family(ip) = 4 OR host(ip) NOT LIKE '%%.%%'
+CASE WHEN ip IS NULL THEN NULL WHEN masklen(ip) < CASE family(ip) WHEN 4 THEN 32 ELSE 128 END THEN ip::text
+  WHEN family(ip) = 4 OR host(ip) NOT LIKE '%%.%%'
   OR strpos(body, concat('"ip":"', host(ip), '","on_behalf_of"')) > 0 THEN host(ip) ELSE {_HEXADECIMAL} END
 """
 # What the text of an event must begin and end with, by its columns; between the two stand the changes. PostgreSQL

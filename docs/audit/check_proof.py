@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> int:
     except DoesNotHold as fault:
         print(f"DOES NOT HOLD: {fault}", file=sys.stderr)
         return 1
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         print(f"It cannot be read: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
     print(f"Holds: event {said['id']} ({said['event_type']}, {said['at']}) was there when seal {sealed['number']} was")

@@ -149,6 +149,14 @@ def test_what_is_no_proof_is_said_to_be_none(events: list[work.Event], place: Pl
     assert done.stderr.startswith("It cannot be read: ")
 
 
+def test_what_is_too_deep_to_read_is_said_to_be_no_proof(events: list[work.Event], place: Place) -> None:
+    proof = proof_of(events[0])
+    proof["event"]["body"] = "[" * 200_000
+    done = checked(proof, place)
+    assert done.returncode == 2
+    assert done.stderr.startswith("It cannot be read: RecursionError")
+
+
 def test_an_event_that_waits_for_its_seal_has_no_proof_yet() -> None:
     event = work.chain(work.open_session())[0]
     with pytest.raises(CommandError, match="waits for its seal"):
