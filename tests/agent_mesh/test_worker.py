@@ -266,7 +266,7 @@ def test_the_end_is_told_until_it_is_taken_under_one_key(
         return lost(request)
 
     passing = [problem(*one, Retry_After="0") for one in ((503, "service-unavailable"), (409, "request-in-flight"))]
-    task = told_through([lost, *passing, cut, lost], wire, {"unpaid": 3})
+    task = told_through([lost, *passing, lost, cut], wire, {"unpaid": 3})
     assert (task.status, task.output) == ("completed", {"unpaid": 3})
     keys = [request.headers["Idempotency-Key"] for request in wire.sent if request.url.path.endswith("/complete")]
     assert (len(keys), len(set(keys))) == (6, 1)
