@@ -112,6 +112,19 @@ def test_production_overrides_services_that_there_are_and_insists_on_what_it_nee
     assert PRODUCTION["services"]["keycloak"]["profiles"]
 
 
+def test_a_production_s_database_may_be_elsewhere() -> None:
+    def of(name: str, what: str) -> Any:
+        return {**SERVICES[name], **PRODUCTION["services"][name]}.get(what)
+
+    users = {name for name in OURS if {"database_url", "database_owner_url"} & set(SERVICES[name]["secrets"])}
+    assert users == set(OURS)
+    for name in users:
+        assert {"inside", "outside"} <= set(of(name, "networks"))
+    assert of("migrate", "depends_on")["postgres"]["required"] is False
+    others = [name for name in SERVICES if name != "migrate" and "postgres" in SERVICES[name].get("depends_on", {})]
+    assert others == []
+
+
 def test_each_command_of_the_guide_to_a_production_names_both_files() -> None:
     """With compose.yml alone it would make a development of it."""
     told = section(page("docs/deploying.md"), "As a production, with containers")
