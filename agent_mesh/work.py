@@ -1,6 +1,7 @@
 """A task in the hands of its holder: what is to be done, whether it is still wanted, and how far it is."""
 
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from agent_mesh.shapes import Approval, ClaimedTask, Progress
 
 _OPEN = "pending"
 _ALL = 100
+_LONGEST_WAIT = 1.0
 _LONGEST_MESSAGE = 4000
 
 
@@ -82,7 +84,10 @@ class Work:
 
     def wait(self, seconds: float) -> None:
         """Sleep, unless it is to stop before that: then raises NotWanted."""
-        self._unwanted.wait(seconds)
+        ends_at = time.monotonic() + seconds
+        # A signal that comes right before a wait begins is heard only once that is over: so none is long.
+        while self.wanted and (left := ends_at - time.monotonic()) > 0:
+            self._unwanted.wait(min(_LONGEST_WAIT, left))
         self.check()
 
     def report(self, percent: float | None = None, message: str | None = None) -> None:

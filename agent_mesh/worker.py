@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -22,6 +23,7 @@ Handler = Callable[[Work], Mapping[str, Any] | None]
 
 _PASSING = (429, 500, 502, 503, 504)
 _NO_TOKEN = 401
+_NO_SIGNAL = 0
 _MOST_TYPES = 20
 _AT_ONCE_SECONDS = 1.0
 _LONGEST_PAUSE = 30.0
@@ -168,18 +170,31 @@ class Worker:
             yield
             return
 
-        def stop(number: int, _frame: FrameType | None) -> None:
-            if self._stopping.is_set():
-                raise KeyboardInterrupt
-            self.stop()
-            _logger.info("%s: no more is claimed.", signal.Signals(number).name)
+        # The signal may come while this thread holds a lock, that of `_stopping` say: its handler takes none, and
+        # leaves the rest to another thread. SimpleQueue.put() may be called from a signal's handler.
+        signals: SimpleQueue[int] = SimpleQueue()
+        signalled = False
 
+        def stop(number: int, _frame: FrameType | None) -> None:
+            nonlocal signalled
+            if signalled:
+                raise KeyboardInterrupt
+            signalled = True
+            signals.put(number)
+
+        def listen() -> None:
+            if number := signals.get():
+                self.stop()
+                _logger.info("%s: no more is claimed.", signal.Signals(number).name)
+
+        threading.Thread(target=listen, name="signals", daemon=True).start()
         former = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
+            signals.put(_NO_SIGNAL)
 
 
 def _may_pass(error: MeshError) -> bool:

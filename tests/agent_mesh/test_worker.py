@@ -1,6 +1,7 @@
 """The worker on the service itself: what becomes of a task under each way in which a handler may end."""
 
 import json
+import signal
 from collections.abc import Callable
 from threading import Event, Thread
 from typing import Any
@@ -312,6 +313,35 @@ def test_after_a_stop_what_is_at_hand_is_ended_and_no_more_is_claimed() -> None:
 
     finn.run()
     assert [stored(task).status for task in (first, second)] == ["completed", "pending"]
+
+
+def test_a_signal_ends_it_though_it_comes_while_the_worker_holds_its_own_lock() -> None:
+    first, second = routed(task_type="invoices"), routed(task_type="invoices")
+    finn = worker()
+
+    @finn.handles("invoices")
+    def check(work: Work) -> None:
+        with finn._stopping._cond:  # type: ignore[attr-defined]  # as where the signal interrupts `_stopping.wait()`
+            signal.raise_signal(signal.SIGTERM)
+        assert finn._stopping.wait(PATIENCE)
+
+    finn.run()
+    assert [stored(task).status for task in (first, second)] == ["completed", "pending"]
+
+
+def test_a_second_signal_interrupts_the_handler_and_hands_the_task_back() -> None:
+    task = routed(task_type="invoices")
+    finn = worker()
+
+    @finn.handles("invoices")
+    def check(work: Work) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        finn.run()
+    assert (stored(task).status, stored(task).attempt) == ("pending", 1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_what_takes_longer_than_the_grace_is_handed_back() -> None:
