@@ -14,7 +14,7 @@ NOUN = "approval"
 
 
 def check_decisions(connection: Raw, approvals: Subject, only: UUID | None) -> Iterator[Finding]:
-    """Every approval, or one, whose decisions are not those that its events tell of."""
+    """Every approval, or one, whose decisions, or the time it was settled, are not those that its events tell of."""
     table = apps.get_model(settings.AUDIT_DECISIONS)._meta.db_table
     differing = f"""
       SELECT DISTINCT r.id, r.version FROM (
@@ -30,7 +30,14 @@ def check_decisions(connection: Raw, approvals: Subject, only: UUID | None) -> I
       JOIN "{approvals.table}" r ON r.id = coalesce(d.approval_id, e.subject_id)
       WHERE (d.decider_kind, d.decision, d.comments, d.decided_at)
         IS DISTINCT FROM (e.actor_kind, e.decision, e.reason, e.timestamp)
-      ORDER BY r.id"""
+      UNION
+      SELECT r.id, r.version FROM "{approvals.table}" r LEFT JOIN (
+        SELECT subject_id, max(timestamp) AS settled_at FROM audit_events
+        WHERE subject_type = 'approval' AND event_type IN ('approval.approved', 'approval.rejected')
+          {"" if only is None else "AND subject_id = %(only)s"} GROUP BY subject_id
+      ) AS s ON s.subject_id = r.id
+      WHERE r.decision_at IS DISTINCT FROM s.settled_at {"" if only is None else "AND r.id = %(only)s"}
+      ORDER BY id"""
     with connection.cursor("decisions") as cursor:
         for pk, version in cursor.execute(differing, {"only": only}):
             yield Finding("decisions", NOUN, pk, version)

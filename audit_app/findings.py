@@ -12,7 +12,7 @@ KINDS = {
     "head": "the row does not point to its last event",
     "status": "the row's status or tenant is not what its last event says",
     "told": "the row is not what its events say of it",
-    "decisions": "the decisions on it are not those that its events tell of",
+    "decisions": "the decisions on it, or when it was settled, are not as its events tell",
     "attempts": "the attempts at it do not begin as its events tell",
     "gone": "the row is gone, and its chain does not end with that",
     "unrecorded": "the row has no chain",

@@ -16,14 +16,15 @@ def check_rows(connection: Raw, subject: Subject, only: UUID | None) -> Iterator
        WHERE subject_type = %(noun)s AND seq IS NOT NULL {"" if only is None else "AND subject_id = %(only)s"}
        GROUP BY subject_id) AS c"""
     ends = f"""
-      SELECT r.id, r.version, e.id IS NULL, e.hash IS DISTINCT FROM r.audit_head, c.last > r.version, c.first = 1
+      SELECT r.id, r.version, e.id IS NULL, e.hash IS DISTINCT FROM r.audit_head, c.last > r.version, c.first = 1,
+        (e.to_status, e.tenant) IS NOT DISTINCT FROM (r.status, r.tenant)
       FROM "{subject.table}" r LEFT JOIN {chains} ON c.subject_id = r.id
       LEFT JOIN audit_events e ON (e.subject_type, e.subject_id, e.seq) = (%(noun)s, r.id, r.version)
       WHERE (e.id IS NULL OR c.last > r.version OR e.hash IS DISTINCT FROM r.audit_head
-        OR (e.to_status, e.tenant) IS DISTINCT FROM (r.status, r.tenant))
+        OR (e.to_status, e.tenant, e.timestamp) IS DISTINCT FROM (r.status, r.tenant, r.updated_at))
         {"" if only is None else "AND r.id = %(only)s"} ORDER BY r.id"""
     with connection.cursor("rows") as cursor:
-        for pk, version, unfinished, other_head, further, begun in cursor.execute(ends, values):
+        for pk, version, unfinished, other_head, further, begun, as_told in cursor.execute(ends, values):
             kind = "status"
             if not begun:
                 kind = "unrecorded"
@@ -31,6 +32,8 @@ def check_rows(connection: Raw, subject: Subject, only: UUID | None) -> Iterator
                 kind = "tail"
             elif other_head or further:
                 kind = "head"
+            elif as_told:
+                kind = "told"
             yield Finding(kind, subject.noun, pk, version)
     lost = f"""
       SELECT c.subject_id FROM {chains}

@@ -92,7 +92,7 @@ def tell_otherwise(beside: Super, row: Recorded, seq: int, reason: str) -> None:
 def set_clock(beside: Super, row: Recorded, times: Mapping[int, datetime]) -> None:
     """As if the events of a row had these times, by their `seq`; every text, hash and head is right for that."""
     _retell(beside, row, lambda event: {"timestamp": times[event["seq"]]})
-    point(beside, row, created_at=times[1])
+    point(beside, row, created_at=times[1], updated_at=times[max(times)])
 
 
 def _retell(beside: Super, row: Recorded, otherwise: Callable[[work.Event], dict[str, Any]]) -> None:

@@ -114,9 +114,9 @@ def deleted_tail_without_a_seal(story: Story, beside: Super) -> Found:
 
 
 def deleted_tail_with_the_row_set_back(story: Story, beside: Super) -> Found:
-    head = story.event(3)["hash"]
+    last = story.event(3)
     delete(beside, story.event(4))
-    point(beside, story.sealed, version=3, status="active", audit_head=head)
+    set_back(beside, story.sealed, last)
     return [SEALED]
 
 
@@ -342,10 +342,16 @@ def rolled_back_database(story: Story, beside: Super) -> Found:
     last = work.chain(story.beside)[1]
     beside.execute("DELETE FROM audit_seals WHERE number = 2")
     delete(beside, work.chain(story.beside)[2], *work.chain(story.fresh))
-    point(beside, story.beside, version=2, status="active", audit_head=last["hash"])
+    set_back(beside, story.beside, last)
     beside.execute("DELETE FROM sessions WHERE id = %s", [story.fresh.pk])
     assert story.found(anchor=False) == []
     return [("anchor", "seal", 2)]
+
+
+def set_back(beside: Super, row: Session, last: work.Event) -> None:
+    """The row as it was when an event was its last."""
+    told = {"status": last["to_status"], "audit_head": last["hash"], "updated_at": last["timestamp"]}
+    point(beside, row, version=last["seq"], **told)
 
 
 def sign_with(key: Ed25519PrivateKey, one: AuditSeal, beside: Super) -> str:

@@ -51,6 +51,7 @@ def a_question() -> Approval:
         *((a_session, "created_by_subject", "mallory"), (a_session, "created_by_issuer", "https://other.example")),
         *((a_session, "on_behalf_of_subject", "petra"), (a_session, "created_at", datetime(2026, 1, 1, tzinfo=UTC))),
         *((a_long_session, "metadata", Jsonb({**LONG, "n": 1.25})), (a_long_session, "metadata", Jsonb({"a": 1}))),
+        *((a_session, "updated_at", "infinity"), (a_question, "updated_at", datetime(2026, 1, 1, tzinfo=UTC))),
         *((a_task, "priority", 9), (a_task, "data", Jsonb({"amount": 48})), (a_task, "description", "")),
         *((a_task, "to_role", "legal"), (a_task, "deadline", datetime(2099, 1, 1, tzinfo=UTC))),
         *((a_task, "cancel_requested", True), (a_task, "max_attempts", 20), (a_task, "output", Jsonb({"paid": True}))),
@@ -142,6 +143,14 @@ def other_time(beside: Super, asked: Approval) -> None:
     beside.execute("UPDATE approval_decisions SET decided_at = decided_at - interval '1 day'")
 
 
+def settled_at_another_time(beside: Super, asked: Approval) -> None:
+    point(beside, asked, decision_at=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def settled_at_no_time(beside: Super, asked: Approval) -> None:
+    point(beside, asked, decision_at=None)
+
+
 def deleted(beside: Super, asked: Approval) -> None:
     beside.execute("DELETE FROM approval_decisions WHERE decider_subject = 'mia'")
 
@@ -155,7 +164,10 @@ def inserted(beside: Super, asked: Approval) -> None:
 
 @pytest.mark.parametrize(
     "tamper",
-    [other_comment, other_person, other_verdict, other_time, deleted, inserted],
+    [
+        *(other_comment, other_person, other_verdict, other_time, deleted, inserted),
+        *(settled_at_another_time, settled_at_no_time),
+    ],
     ids=lambda tamper: tamper.__name__,
 )
 def test_finds_decisions_that_nobody_made(

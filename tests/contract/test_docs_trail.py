@@ -15,6 +15,7 @@ from audit_app import seal_keys
 from audit_app.models import AuditEvent
 from audit_app.verification import MOST
 from orchestrator import local_key
+from sessions_app.models import Approval, Session, Task
 from tests import work
 from tests.contract.pages import page, section, table
 from tests.contract.shown import assert_answers_as_shown, snippets
@@ -69,6 +70,22 @@ def test_names_every_setting_of_the_keys_and_where_each_is_unless_set() -> None:
     assert sorted(told) == sorted(known)
     for name, says in told.items():
         assert f"`var/{getattr(settings, name).name}` unless set" in says
+
+
+COMPARED = {
+    *("id", "tenant", "status", "created_at", "updated_at", "created_by_issuer", "created_by_subject", "decision_at"),
+    *("on_behalf_of_issuer", "on_behalf_of_subject", "version", "audit_head"),
+}
+"""The columns that verification compares with the events of a row beside those that they tell of by name."""
+
+
+def test_names_every_column_that_verification_does_not_look_at() -> None:
+    listed = re.findall(r"^  - of `(\w+)`:((?:.|\n    )+)", section(AUDIT, "What is not"), re.MULTILINE)
+    named = {table: set(re.findall(r"`(\w+)`", columns)) for table, columns in listed}
+    for model in (Session, Task, Approval):
+        columns = {field.attname for field in model._meta.concrete_fields}
+        left = columns - COMPARED - {*model.TOLD, model.FILED_UNDER}
+        assert named.get(model._meta.db_table, set()) == left
 
 
 def test_names_every_option_of_verification() -> None:
