@@ -33,9 +33,17 @@ def output() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=_WIDE)
 
 
+def json_text(value: Any) -> str:
+    """On one line; what a terminal would take for commands, or would turn around, stands there as an escape."""
+    text = json.dumps(value, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
 def json_of(value: Any) -> None:
     """One document, on one line."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    print(json_text(value), flush=True)
 
 
 def rows(found: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
@@ -74,7 +82,7 @@ def gone(what: str, row: str, *, as_json: bool) -> None:
 
 def remark(sentence: str) -> None:
     """Something beside the answer, for a person."""
-    errors.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    errors.print(_printable(sentence), highlight=False, markup=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> Text:
@@ -82,7 +90,7 @@ def _cell(value: Any) -> Text:
     if value is None:
         return Text("–")
     if isinstance(value, Mapping | list):
-        return Text(json.dumps(value, ensure_ascii=False) if value else "–")
+        return Text(json_text(value) if value else "–")
     text = _printable(str(value))
     return Text(text, style=_COLOURS.get(text, ""))
 

@@ -1,6 +1,5 @@
 """`orchestrator audit …`"""
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -61,7 +60,7 @@ def export(
         task = progress.add_task("Exporting", total=total)
         with output.open("w", encoding="utf-8") if output else nullcontext(sys.stdout) as file:
             for event in me.audit.export(**filters):
-                print(json.dumps(event, ensure_ascii=False), file=file)
+                print(showing.json_text(event), file=file)
                 progress.advance(task)
 
 

@@ -164,6 +164,17 @@ def test_people_are_shown_tables_and_no_commands_to_their_terminal(run: Run) -> 
     assert "\x1b" not in out
 
 
+def test_what_is_agreed_to_is_shown_as_it_is_and_not_as_it_would_paint_itself(run: Run) -> None:
+    action = {"pay": "Jørgen \u202e000,1\u202c", "to": "\x9b2J\U000e0041"}
+    approval = ask(action=action)
+    _, table, _ = run("approvals", "show", str(approval.pk))
+    _, document, _ = run("approvals", "show", str(approval.pk), "--json")
+    for out in (table, document):
+        assert all(char.isprintable() or char == "\n" for char in out)
+        assert "Jørgen \\u202e000,1" in out
+    assert json.loads(document)["action"] == action
+
+
 def test_the_health_of_the_service_needs_no_token(run: Run) -> None:
     assert said(run, "status", bearer="")["status"] in ("healthy", "degraded")
 
