@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: audit-dependencies help run demo test test-service test-faults test-deploy test-keycloak lint format lock clean
+.PHONY: audit-dependencies help run demo test test-service test-faults test-long test-deploy test-keycloak lint format lock clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -20,13 +20,16 @@ test: .venv/installed-dev ## The everyday tests, on a real PostgreSQL (TEST_DATA
 	@exec $(BIN)/python -m pytest -n 2
 
 test-service: .venv/installed-dev ## The service as a whole: started, killed, started again, and the demo run on it
-	@exec $(BIN)/python -m pytest -n 2 -m 'slow and not keycloak' --ignore=tests/faults --ignore=tests/concurrency
+	@exec $(BIN)/python -m pytest -n 2 -m 'slow and not long and not keycloak' --ignore=tests/faults --ignore=tests/concurrency
 
 test-faults: .venv/installed-dev ## Everything that must be survived: killed workers, restarted databases, cut connections, Redis trouble
-	@exec $(BIN)/python -m pytest -m 'not keycloak' -s tests/faults tests/concurrency
+	@exec $(BIN)/python -m pytest -m 'not keycloak and not long' -s tests/faults tests/concurrency
 
 test-deploy: .venv/installed-dev ## As it is deployed: behind nginx (Debian's), installed as the image is, stopped and replaced under load
 	@exec $(BIN)/python -m pytest -m slow tests/deploy
+
+test-long: .venv/installed-dev ## What takes many minutes: a million events exported, thousands of mixed rounds
+	@exec $(BIN)/python -m pytest -m long -s
 
 test-keycloak: .venv/installed-dev ## Tokens, logins, rotated keys and an outage with Keycloak itself (Maven, JDK 17, Chromium)
 	@exec $(BIN)/python -m pytest -m keycloak tests/keycloak

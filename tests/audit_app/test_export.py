@@ -231,6 +231,6 @@ def test_many_events_take_no_more_memory_than_a_batch(served: str) -> None:
     assert_flat(served, 10_000)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_million_events_take_no_more_memory_than_a_batch(served: str) -> None:
     assert_flat(served, 250_000)

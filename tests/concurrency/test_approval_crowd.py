@@ -134,6 +134,6 @@ def test_eight_who_do_everything_to_a_few_approvals_never_lock_each_other_out() 
     mixed(3 * STRETCH)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_circle_of_waiting_closes_in_a_thousand_mixed_rounds() -> None:
     mixed(1_000)

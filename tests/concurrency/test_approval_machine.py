@@ -268,6 +268,6 @@ def test_whatever_is_done_to_tasks_and_approvals_leaves_them_whole() -> None:
     run(Approvals, examples=10, steps=30)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_whatever_is_done_to_tasks_and_approvals_leaves_them_whole_for_long() -> None:
     run(Approvals, examples=120, steps=60)

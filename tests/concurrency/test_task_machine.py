@@ -401,6 +401,6 @@ def test_whatever_is_done_to_tasks_leaves_them_whole() -> None:
     run(Tasks, examples=15, steps=30)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_whatever_is_done_to_tasks_leaves_them_whole_for_long() -> None:
     run(Tasks, examples=150, steps=60)
