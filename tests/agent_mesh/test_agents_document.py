@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -24,6 +23,7 @@ from tests.gunicorn_server import HERE, serving
 
 PAGE = page("docs/agents.md")
 SHOWN = "http://127.0.0.1:8088"
+SHOWN_PYTHON = "/home/you/agent-mesh/bin/python"
 
 
 def blocks(kind: str) -> list[str]:
@@ -76,6 +76,11 @@ def commands() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "Claude", claude
 
 
+def test_each_configuration_starts_the_python_that_it_was_installed_for() -> None:
+    assert 'python3 -m venv "$HOME/agent-mesh"' in blocks("text")[0]
+    assert {said["command"] for _, said in commands()} == {SHOWN_PYTHON}
+
+
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("whose", "said"), list(commands()), ids=lambda value: value if isinstance(value, str) else "")
@@ -83,9 +88,9 @@ def test_a_configuration_works_as_it_is_written(whose: str, said: dict[str, Any]
     with serving() as base:
         known = {"TOKEN": token("alice", roles="agent,operator")}
         env = {name: Template(value).substitute(known).replace(SHOWN, base) for name, value in said["env"].items()}
-        # `python3` is where agent_mesh is installed: here, of this environment and in this folder.
-        env["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        server = StdioServerParameters(command=said["command"], args=said["args"], env=env, cwd=HERE)
+        # Where agent_mesh is installed: here, that is in this environment and this folder.
+        python = said["command"].replace(SHOWN_PYTHON, sys.executable)
+        server = StdioServerParameters(command=python, args=said["args"], env=env, cwd=HERE)
         with talking(server) as alice:
             sent = alice.does("send_task", target="finance", task={"task_type": "invoices"})
             assert alice.does("fetch_status", task_id=sent["task_id"])["status"] == "pending"
