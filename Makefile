@@ -20,7 +20,7 @@ test: .venv/installed-dev ## The everyday tests, on a real PostgreSQL (TEST_DATA
 	@exec $(BIN)/python -m pytest -n 2
 
 test-service: .venv/installed-dev ## The service as a whole: started, killed, started again, and the demo run on it
-	@exec $(BIN)/python -m pytest -n 2 -m 'slow and not long and not keycloak' --ignore=tests/faults --ignore=tests/concurrency
+	@exec $(BIN)/python -m pytest -n 2 -m 'slow and not long and not keycloak' --ignore=tests/faults --ignore=tests/concurrency --ignore=tests/deploy
 
 test-faults: .venv/installed-dev ## Everything that must be survived: killed workers, restarted databases, cut connections, Redis trouble
 	@exec $(BIN)/python -m pytest -m 'not keycloak and not long' -s tests/faults tests/concurrency
