@@ -15,5 +15,9 @@ from orchestrator.settings import *  # noqa: F403
 # has it as production has.
 WHITENOISE_AUTOREFRESH = True
 
-# To log in with a password takes a second with the one of production, which is what it is for.
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# To log in with a password takes a second with the one of production, which is what it is for. That stays second, for
+# passwords that a service under production's settings is to know.
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.MD5PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]

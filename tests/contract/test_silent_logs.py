@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.hashers import make_password
 
 from orchestrator.people.models import Person
 from tests.api import token
@@ -136,8 +137,9 @@ def strangers(caller: Caller, hidden: Secrets) -> None:
 def break_glass(caller: Caller, hidden: Secrets) -> None:
     """A login by password, wrong and right, and the cookies that it gives."""
     right = hidden.new("password")
-    Person.objects.create_superuser(f"root-{uuid4()}", "root@example.com", right)
-    name = Person.objects.get(email="root@example.com").username
+    root = Person.objects.create_superuser(f"root-{uuid4()}", "root@example.com")
+    root.password, name = make_password(right, hasher="pbkdf2_sha256"), root.username
+    root.save(update_fields=["password"])
     for n, (password, expected) in enumerate([(hidden.new("wrong password"), 200), (right, 302)]):
         _, told, page = caller.send("GET", "/admin/login/", {})
         csrf = hidden.new(f"CSRF cookie {n}", _cookie(told, "csrftoken"))
