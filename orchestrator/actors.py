@@ -40,6 +40,11 @@ class Identity:
     issuer: str
     subject: str
 
+    @classmethod
+    def if_any(cls, issuer: str | None, subject: str | None) -> "Identity | None":
+        """Of two columns that are empty where there is nobody."""
+        return None if issuer is None or subject is None else cls(issuer, subject)
+
     def __str__(self) -> str:
         return f"{self.issuer}|{self.subject}"
 

@@ -68,6 +68,4 @@ class Attempt(models.Model):
     @property
     def held_for(self) -> Identity | None:
         """The person for whom an agent had it."""
-        if self.holder_for_issuer is None or self.holder_for_subject is None:
-            return None
-        return Identity(self.holder_for_issuer, self.holder_for_subject)
+        return Identity.if_any(self.holder_for_issuer, self.holder_for_subject)

@@ -63,9 +63,7 @@ class Recorded(models.Model):
     @property
     def on_behalf_of(self) -> Identity | None:
         """The person for whom an agent made it."""
-        if self.on_behalf_of_issuer is None or self.on_behalf_of_subject is None:
-            return None
-        return Identity(self.on_behalf_of_issuer, self.on_behalf_of_subject)
+        return Identity.if_any(self.on_behalf_of_issuer, self.on_behalf_of_subject)
 
     def is_of(self, actor: Actor) -> bool:
         """Whether this actor made it. The scope is the subject, not the token."""

@@ -205,16 +205,12 @@ class Task(Recorded):
     @property
     def holder(self) -> Identity | None:
         """Who has the lease, where it is active."""
-        if self.lease_issuer is None or self.lease_subject is None:
-            return None
-        return Identity(self.lease_issuer, self.lease_subject)
+        return Identity.if_any(self.lease_issuer, self.lease_subject)
 
     @property
     def held_for(self) -> Identity | None:
         """The person for whom an agent has the lease."""
-        if self.lease_for_issuer is None or self.lease_for_subject is None:
-            return None
-        return Identity(self.lease_for_issuer, self.lease_for_subject)
+        return Identity.if_any(self.lease_for_issuer, self.lease_for_subject)
 
     def is_past_deadline(self) -> bool:
         """Whether its deadline had passed when the row was read, by the database's clock."""
