@@ -6,6 +6,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from django.conf import settings
+from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
@@ -30,6 +31,12 @@ _ID_TOKEN_CLAIMS = frozenset({"nonce", "at_hash", "c_hash", "s_hash"})
 _KTY = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
 _remembered: Remembered[tuple[Mapping[str, Any], jwks.Issuer]] = Remembered()
 _ROLE_NAMES = {**{role.value: role for role in Role}, "orchestrator": Role.OPERATOR}
+
+
+def bearer(request: HttpRequest) -> str:
+    """The token of a request's `Authorization` (RFC 6750, section 2.1), or "" where it has none."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def verify(token: str, origin: Origin) -> Actor:

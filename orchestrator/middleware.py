@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from orchestrator import parsing, rate_limit
 from orchestrator.actors import Actor, Origin, Via
 from orchestrator.addresses import client_address
-from orchestrator.auth import verify
+from orchestrator.auth import bearer, verify
 from orchestrator.bodies import whole_body
 from orchestrator.claims import InvalidToken
 from orchestrator.people.cut_off import cut_off
@@ -142,10 +142,9 @@ class Bearer(Middleware):
         return self.get_response(request)
 
     def _caller(self, request: Call, address: str | None) -> Actor:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        if not (token := bearer(request)):
             raise InvalidToken("no bearer token")
-        caller = verify(token.strip(), Origin(Via.API, request.request_id, request.trace.id, address))
+        caller = verify(token, Origin(Via.API, request.request_id, request.trace.id, address))
         if any(cut_off.includes(somebody) for somebody in (caller.identity, caller.on_behalf_of) if somebody):
             raise InvalidToken("cut off")
         return caller

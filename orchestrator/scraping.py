@@ -14,6 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from orchestrator import rate_limit
 from orchestrator.addresses import came_by_a_stranger, client_address, is_within
+from orchestrator.auth import bearer
 from orchestrator.catalogue import catalogue
 from orchestrator.measuring import Measurements
 from orchestrator.metric_files import FOLDER
@@ -67,7 +68,7 @@ def insist_may_scrape(request: HttpRequest) -> None:
         raise _refused(request, "it came by a proxy that TRUSTED_PROXIES does not name")
     if networks and not is_within(address, networks):
         raise _refused(request, "its address is not in METRICS_NETWORKS")
-    if token and not constant_time_compare(_bearer(request), token):
+    if token and not constant_time_compare(bearer(request), token):
         log.info("scrape refused", extra={"request": request, "why": "its token is not METRICS_TOKEN"})
         rate_limit.take_failure(address)
         raise Unauthenticated
@@ -76,8 +77,3 @@ def insist_may_scrape(request: HttpRequest) -> None:
 def _refused(request: HttpRequest, why: str) -> Forbidden:
     log.info("scrape refused", extra={"request": request, "why": why})
     return Forbidden("Metrics are for whoever scrapes them.")
-
-
-def _bearer(request: HttpRequest) -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
