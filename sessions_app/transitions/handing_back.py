@@ -1,6 +1,7 @@
-"""What becomes of a locked task whose holder has it no longer and did not do it."""
+"""What becomes of a locked task whose holder has it no longer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from audit_app.trail import Action
 from orchestrator.actors import Actor
@@ -29,15 +30,15 @@ def hand_back(
 ) -> Task:
     """It waits again at once, and the attempt does not count. Raises IllegalTransition where nobody holds it."""
     word, move = _end(task) or (action, Task.requeue)
-    return _move(task, word, move, outcome, actor=actor, reason=reason, ended_by=ended_by)
+    return let_go(task, word, move, outcome, actor=actor, reason=reason, ended_by=ended_by)
 
 
 def lose(task: Task, action: Action, *, actor: Actor, reason: str) -> Task:
     """Its lease ran out: the attempt is lost, and the next one comes after a pause, or not at all."""
-    word, move = _end(task) or (action, requeue_after_a_pause)
-    if move is requeue_after_a_pause and task.attempt >= task.max_attempts:
-        word, move = Action.TASK_FAILED, fail_with(EXHAUSTED)
-    return _move(task, word, move, AttemptOutcome.LEASE_LOST, actor=actor, reason=reason)
+    is_last = task.attempt >= task.max_attempts
+    further = (Action.TASK_FAILED, fail_with(EXHAUSTED)) if is_last else (action, requeue_after_a_pause)
+    word, move = _end(task) or further
+    return let_go(task, word, move, AttemptOutcome.LEASE_LOST, actor=actor, reason=reason)
 
 
 def fail_with(error: dict[str, str]) -> Move:
@@ -59,19 +60,26 @@ def _end(task: Task) -> tuple[Action, Move] | None:
     return (Action.TASK_FAILED, fail_with(OVERDUE)) if task.is_past_deadline() else None
 
 
-def _move(
+def let_go(
     task: Task,
     word: Action,
     move: Move,
     outcome: AttemptOutcome,
     *,
     actor: Actor,
-    reason: str,
+    reason: str = "",
+    error: Mapping[str, Any] | None = None,
     ended_by: bytes | None = None,
 ) -> Task:
-    held = (task.pk, task.lease_epoch)
+    """Move a locked task that is held, end the attempt at it, and ask no more about it if that is its end.
+
+    `error` is the holder's word on why it could not be done; `ended_by` the digest of the call that ended the attempt.
+    """
+    held, told = (task.pk, task.lease_epoch), None if error is None else dict(error)
     with changed(task, word, actor=actor, reason=reason) as moved:
         move(moved)
-    attempts.end(held, outcome, at=task.now, ended_by=ended_by)
+        if told is not None:
+            moved.error = told
+    attempts.end(held, outcome, at=task.now, error=told, ended_by=ended_by)
     close_approvals([task] if task.is_terminal else [], actor=actor)
     return task

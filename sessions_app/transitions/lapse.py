@@ -5,7 +5,6 @@ ran. The rows come by one of the conditions here, which PostgreSQL judges again 
 completion that came first is respected.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from django.db.models import F, Q, QuerySet
@@ -20,7 +19,7 @@ from sessions_app.transitions import attempts, handing_back
 from sessions_app.transitions.backoff import requeue_after_a_pause
 from sessions_app.transitions.batch import change_many
 from sessions_app.transitions.ending import close_approvals
-from sessions_app.transitions.handing_back import fail_with
+from sessions_app.transitions.handing_back import Move, fail_with
 
 LAPSED = Q(status=TaskStatus.ACTIVE, lease_expires_at__lte=Now())
 _PAST_DEADLINE = Q(status__in=OPEN, deadline__isnull=False, deadline__lte=Now())
@@ -74,7 +73,7 @@ def requeue_lapsed(rows: QuerySet[Task], *, actor: Actor) -> int:
     return _move(rows, ending, requeue_after_a_pause, actor=actor)
 
 
-def _move(rows: QuerySet[Task], ending: Ending, move: Callable[[Task], None], *, actor: Actor) -> int:
+def _move(rows: QuerySet[Task], ending: Ending, move: Move, *, actor: Actor) -> int:
     with change_many(rows, ending.action, actor=actor, reason=ending.reason) as batch:
         held = [(task.pk, task.lease_epoch) for task in batch if task.status == TaskStatus.ACTIVE]
         for task in batch:

@@ -21,13 +21,11 @@ from orchestrator.actors import Actor
 from orchestrator.work_problems import DeadlineExceeded, LeaseLost
 from sessions_app.models import Decision, Task
 from sessions_app.models.attempt import AttemptOutcome
-from sessions_app.models.task import TaskStatus
 from sessions_app.transitions import attempts
 from sessions_app.transitions.backoff import requeue_after_a_pause
 from sessions_app.transitions.batch import change_many
-from sessions_app.transitions.change import changed, insist_on_version, lock
-from sessions_app.transitions.ending import close_approvals
-from sessions_app.transitions.handing_back import hand_back, lose
+from sessions_app.transitions.change import insist_on_version, lock
+from sessions_app.transitions.handing_back import EXHAUSTED, hand_back, let_go, lose
 from sessions_app.transitions.refusing import remembered
 
 _TOKEN_BYTES = 32
@@ -97,13 +95,13 @@ def complete(
         return fresh
     _insist_on_lease(fresh, token, "complete", actor=actor)
     insist_on_version(fresh, if_match)
-    held = (fresh.pk, fresh.lease_epoch)
-    with changed(fresh, Action.TASK_COMPLETED, actor=actor) as done:
+
+    def complete_with(done: Task) -> None:
         done.complete()
         done.output = None if output is None else dict(output)
-    attempts.end(held, AttemptOutcome.COMPLETED, at=fresh.now, ended_by=call)
-    close_approvals([fresh], actor=actor)
-    return fresh
+
+    outcome = AttemptOutcome.COMPLETED
+    return let_go(fresh, Action.TASK_COMPLETED, complete_with, outcome, actor=actor, ended_by=call)
 
 
 def fail(
@@ -126,24 +124,15 @@ def fail(
         return fresh
     _insist_on_holder(fresh, token, "fail", actor=actor)
     insist_on_version(fresh, if_match)
-    held, told = (fresh.pk, fresh.lease_epoch), dict(error)
-    may_retry = retryable and not fresh.is_past_deadline()
+    may_retry, reason = retryable and not fresh.is_past_deadline(), str(error.get("code", ""))
+    word, move = Action.TASK_FAILED, Task.fail
     if fresh.cancel_requested:
-        with changed(fresh, Action.TASK_CANCELLED, actor=actor) as failed:
-            failed.cancel()
-            failed.error = told
+        word, move, reason = Action.TASK_CANCELLED, Task.cancel, ""
     elif may_retry and fresh.attempt < fresh.max_attempts:
-        with changed(fresh, Action.TASK_REQUEUED, actor=actor, reason=_code(told)) as failed:
-            requeue_after_a_pause(failed)
-            failed.error = told
-    else:
-        reason = "attempts-exhausted" if may_retry else _code(told)
-        with changed(fresh, Action.TASK_FAILED, actor=actor, reason=reason) as failed:
-            failed.fail()
-            failed.error = told
-    attempts.end(held, AttemptOutcome.FAILED, at=fresh.now, error=told, ended_by=call)
-    close_approvals([fresh] if fresh.is_terminal else [], actor=actor)
-    return fresh
+        word, move = Action.TASK_REQUEUED, requeue_after_a_pause
+    elif may_retry:
+        reason = EXHAUSTED["code"]
+    return let_go(fresh, word, move, AttemptOutcome.FAILED, actor=actor, reason=reason, error=error, ended_by=call)
 
 
 def release(task: Task, *, token: str, actor: Actor, if_match: frozenset[int] | None = None) -> Task:
@@ -169,7 +158,7 @@ def force_release(task: Task, *, reason: str, actor: Actor, if_match: frozenset[
     PreconditionFailed if `if_match` names other versions.
     """
     fresh = lock(task, if_match=if_match)
-    if fresh.status == TaskStatus.ACTIVE and fresh.is_lapsed():
+    if fresh.is_lapsed():
         return lose(fresh, Action.TASK_FORCE_RELEASED, actor=actor, reason=reason)
     return hand_back(fresh, Action.TASK_FORCE_RELEASED, AttemptOutcome.FORCE_RELEASED, actor=actor, reason=reason)
 
@@ -225,7 +214,3 @@ def _insist_on_lease(task: Task, token: str, attempted: str, *, actor: Actor) ->
     _insist_on_holder(task, token, attempted, actor=actor)
     if task.is_past_deadline():
         raise remembered(DeadlineExceeded(), task, attempted, actor=actor)
-
-
-def _code(error: Mapping[str, Any]) -> str:
-    return str(error.get("code", ""))

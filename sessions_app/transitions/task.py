@@ -13,11 +13,11 @@ from orchestrator.work_problems import AlreadyRetried, IllegalTransition, StillR
 from sessions_app.models import Approval, Session, Task
 from sessions_app.models.attempt import AttemptOutcome
 from sessions_app.models.task import DEFAULT_ATTEMPTS, DEFAULT_PRIORITY, TaskStatus
-from sessions_app.transitions import attempts
 from sessions_app.transitions.approval import Question, ask_many, questions_of
 from sessions_app.transitions.batch import gone
 from sessions_app.transitions.change import changed, create, lock, lock_to_remove, remove
 from sessions_app.transitions.ending import close_approvals
+from sessions_app.transitions.handing_back import let_go
 
 _DOCUMENTS = ("data", "context")
 _TAKEN_OVER = ("task_type", "description", "from_role", "to_role", *_DOCUMENTS, "priority", "max_attempts")
@@ -71,11 +71,11 @@ def cancel(task: Task, *, actor: Actor, reason: str = "", if_match: frozenset[in
         with changed(fresh, Action.TASK_CANCEL_REQUESTED, actor=actor, reason=reason) as asked:
             asked.cancel_requested = True
         return fresh
-    held = (fresh.pk, fresh.lease_epoch) if fresh.status == TaskStatus.ACTIVE else None
+    if fresh.is_lapsed():
+        outcome = AttemptOutcome.LEASE_LOST
+        return let_go(fresh, Action.TASK_CANCELLED, Task.cancel, outcome, actor=actor, reason=reason)
     with changed(fresh, Action.TASK_CANCELLED, actor=actor, reason=reason) as cancelled:
         cancelled.cancel()
-    if held is not None:
-        attempts.end(held, AttemptOutcome.LEASE_LOST, at=fresh.now)
     close_approvals([fresh], actor=actor)
     return fresh
 
