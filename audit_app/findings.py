@@ -1,5 +1,7 @@
 """What verification finds, and what it says of it."""
 
+import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -24,6 +26,8 @@ KINDS = {
     "anchor": "the database does not have the seal that the anchor has",
 }
 """Every kind of tampering that is told apart."""
+MOST = 100
+"""How many findings are told. More would say no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,11 @@ class Finding:
 def place(one: Finding) -> tuple[bool, str, str, int]:
     """By what findings are put in order: events and rows by their chains, then seals by their numbers."""
     return one.seal is not None, one.subject_type or "", str(one.subject_id), one.seq or one.seal or 0
+
+
+def first(found: Iterable[Finding]) -> list[Finding]:
+    """As many as are told, by their places; all are looked for, so that all that is there was counted."""
+    return heapq.nsmallest(MOST, found, key=place)
 
 
 @dataclass(slots=True)

@@ -1,6 +1,5 @@
 """Reading a long trail with several processes: each takes one range of chains after the other, all of one moment."""
 
-import heapq
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
@@ -14,7 +13,8 @@ from uuid import UUID
 from django.db import OperationalError, connections
 
 from audit_app import chains
-from audit_app.findings import Finding, place
+from audit_app.findings import Finding, first
+from audit_app.since import Since
 from audit_app.snapshot import Raw, beside
 
 AT_A_TIME = 25_000
@@ -57,8 +57,8 @@ def _between(first: tuple[str, UUID] | None, end: tuple[str, UUID] | None) -> Ra
     return where, values
 
 
-def read(name: str, all_of_them: list[Range], most: int, progress: Callable[[int], object]) -> Iterator[Finding]:
-    """Every event of a snapshot; of each range the first findings, as many as `most`. As ranges are done, in any order.
+def read(name: str, all_of_them: list[Range], progress: Callable[[int], object]) -> Iterator[Finding]:
+    """Every event of a snapshot; of each range the first findings. As ranges are done, in any order.
 
     Raises Django's OperationalError where a process was ended before its time.
     """
@@ -69,7 +69,7 @@ def read(name: str, all_of_them: list[Range], most: int, progress: Callable[[int
     settings = dict(connections.settings["default"])
     with ProcessPoolExecutor(count, mp_context=anew, initializer=_begin, initargs=(settings,)) as pool:
         try:
-            for done in as_completed([pool.submit(_read, name, *one, most) for one in all_of_them]):
+            for done in as_completed([pool.submit(read_range, name, *one) for one in all_of_them]):
                 findings, events = done.result()
                 progress(events)
                 yield from findings
@@ -91,14 +91,21 @@ def _end_along() -> None:
         os._exit(2)
 
 
-def _read(name: str, where: str, values: list[Any], most: int) -> tuple[list[Finding], int]:
-    """One range, in a process of its own: what was found, and how many events there were."""
+def read_range(
+    name: str,
+    where: str,
+    values: list[Any],
+    *,
+    since: Since | None = None,
+    progress: Callable[[int], object] = lambda _steps: None,
+) -> tuple[list[Finding], int]:
+    """One range, over a connection of its own: the first that was found, and how many events there were."""
     read = 0
 
     def told(steps: int) -> None:
         nonlocal read
         read += steps
+        progress(steps)
 
     with beside(name) as connection:
-        found = chains.check_events(connection, where, values, since=None, progress=told)
-        return heapq.nsmallest(most, found, key=place), read
+        return first(chains.check_events(connection, where, values, since=since, progress=told)), read

@@ -18,7 +18,7 @@ def check_told(connection: Raw, subject: Subject, only: UUID | None) -> Iterator
     found = ", ".join(f"'{name}', {sql}" for name, sql in subject.told.items())
     # The texts of all changes one after the other are a document in which the last of a name counts.
     differing = f"""
-      SELECT d.id, d.version, one.key, one.value::text, (d.found -> one.key)::text
+      SELECT d.id, d.version, one.value::text, (d.found -> one.key)::text
       FROM (
         SELECT r.id, r.version, r.found, t.told
         FROM (SELECT id, version, jsonb_build_object({found}) AS found FROM "{subject.table}"
@@ -36,7 +36,7 @@ def check_told(connection: Raw, subject: Subject, only: UUID | None) -> Iterator
       ORDER BY d.id"""
     last = None
     with connection.cursor("told") as cursor:
-        for pk, version, _, told, now in cursor.execute(differing, {"noun": subject.noun, "only": only}):
+        for pk, version, told, now in cursor.execute(differing, {"noun": subject.noun, "only": only}):
             if pk != last and not _is_digest(told, now):
                 last = pk
                 yield Finding("told", subject.noun, pk, version)

@@ -1,8 +1,7 @@
 """Verifying the trail: the chains, the rows at their ends, the seals, and the anchor. As it was at one moment."""
 
-import heapq
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,18 +10,14 @@ from pathlib import Path
 from uuid import UUID
 
 from audit_app import anchor, attempt_check, chains, decision_check, readers, seal_keys
-from audit_app.findings import Finding, Report, place
+from audit_app.findings import Finding, Report, first
 from audit_app.row_check import check_rows
 from audit_app.seal_check import check_anchor, check_seals
 from audit_app.since import Since, since
-from audit_app.snapshot import Raw, beside, snapshot
+from audit_app.snapshot import Raw, snapshot
 from audit_app.subjects import subjects
 from audit_app.told_check import check_origins, check_told
 from orchestrator import boundary
-
-MOST = 100
-"""How many findings are told. More would say no more."""
-
 
 _FURTHER = {
     attempt_check.NOUN: attempt_check.check_attempts,
@@ -79,7 +74,7 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
         read = beside_us.submit(_read_events, name, asked.subject, later, parts, told)
         if asked.subject is None:
             keys = seal_keys.published(asked.keys)
-            report.findings += _first(check_seals(connection, keys, report, since=later, progress=told))
+            report.findings += first(check_seals(connection, keys, report, since=later, progress=told))
         if asked.anchor is not None:
             report.findings += _anchored(connection, asked.anchor, report)
         if asked.subject is not None and not _is_known(connection, *asked.subject):
@@ -92,8 +87,7 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
     known = {one.subject_id for one in report.findings if one.subject_id}
     report.findings += {one.subject_id: one for one in carried if one.subject_id not in known}.values()
     # The first bad event first: what else is wrong mostly follows from it.
-    report.findings.sort(key=place)
-    del report.findings[MOST:]
+    report.findings = first(report.findings)
     return report
 
 
@@ -113,7 +107,7 @@ def _rows(connection: Raw, asked: tuple[str, UUID] | None) -> list[Finding]:
     found: list[Finding] = []
     for noun, subject in subjects().items():
         if asked is None or asked[0] == noun:
-            found += _first(check_rows(connection, subject, asked[1] if asked else None))
+            found += first(check_rows(connection, subject, asked[1] if asked else None))
     return found
 
 
@@ -122,10 +116,10 @@ def _carried(connection: Raw, asked: tuple[str, UUID] | None) -> list[Finding]:
     found: list[Finding] = []
     for noun, subject in subjects().items():
         if asked is None or asked[0] == noun:
-            found += _first(check_origins(connection, subject, asked[1] if asked else None))
-            found += _first(check_told(connection, subject, asked[1] if asked else None))
+            found += first(check_origins(connection, subject, asked[1] if asked else None))
+            found += first(check_told(connection, subject, asked[1] if asked else None))
             if (further := _FURTHER.get(noun)) is not None:
-                found += _first(further(connection, subject, asked[1] if asked else None))
+                found += first(further(connection, subject, asked[1] if asked else None))
     return found
 
 
@@ -137,6 +131,8 @@ def _read_events(
     progress: Callable[[int], object],
 ) -> tuple[list[Finding], int]:
     """The events, over a connection of their own; a long trail's over several. What was found, and how many events."""
+    if parts is None:
+        return readers.read_range(name, *chains.condition(only=only, since=later), since=later, progress=progress)
     read = 0
 
     def told(steps: int) -> None:
@@ -144,29 +140,19 @@ def _read_events(
         read += steps
         progress(steps)
 
-    if parts is not None:
-        return _first(readers.read(name, parts, MOST, told)), read
-    where, values = chains.condition(only=only, since=later)
-    with beside(name) as connection:
-        found = chains.check_events(connection, where, values, since=later, progress=told)
-        return _first(found), read
-
-
-def _first(found: Iterator[Finding]) -> list[Finding]:
-    """As many as are told, by their places; all are looked for, so that all that is there was counted."""
-    return heapq.nsmallest(MOST, found, key=place)
+    return first(readers.read(name, parts, told)), read
 
 
 def _anchored(connection: Raw, path: Path, report: Report) -> list[Finding]:
     """The seals against the anchor. One that says nothing of them is as if it were not there."""
     try:
         lines = anchor.read(path)
-        first = next(lines, None)
-        found = _first(check_anchor(connection, chain([first], lines))) if first else []
+        oldest = next(lines, None)
+        found = first(check_anchor(connection, chain([oldest], lines))) if oldest else []
     except OSError as error:
         report.missing.append(f"the anchor {path}: {error.strerror}")
         return []
     sealed = connection.execute("SELECT EXISTS (SELECT FROM audit_seals)").fetchone()
-    if not first and sealed == (True,):
+    if not oldest and sealed == (True,):
         report.missing.append(f"the anchor {path}: it has no seal")
     return found

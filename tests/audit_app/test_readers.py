@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 from django.core.management import CommandError
 
+from audit_app import findings as found_by_us
 from audit_app import readers, verification
 from audit_app.findings import Finding
 from audit_app.snapshot import snapshot
@@ -47,8 +48,8 @@ def test_finds_what_one_reader_finds(place: Place, agent: Api, request: pytest.F
 
 def test_the_first_of_many_findings_are_told_whichever_reader_is_done_first(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [Finding("hash", "session", UUID(int=number), seq) for number in range(9) for seq in (1, 2)]
-    monkeypatch.setattr(verification, "MOST", 3)
-    assert verification._first(reversed(found)) == found[:3]
+    monkeypatch.setattr(found_by_us, "MOST", 3)
+    assert found_by_us.first(reversed(found)) == found[:3]
 
 
 def test_is_clean_and_counts_each_event_once(place: Place, agent: Api, in_ranges: None) -> None:

@@ -11,9 +11,9 @@ from django.core.management import CommandError
 from django.db import connection
 
 from audit_app import seal_check, seal_keys
+from audit_app.findings import MOST
 from audit_app.models import AuditEvent, AuditSeal
 from audit_app.trail import instant
-from audit_app.verification import MOST
 from orchestrator import boundary
 from orchestrator.actors import Origin, Via
 from sessions_app.transitions import session as transitions

@@ -12,8 +12,8 @@ from django.core.management import load_command_class
 from django.db import connection
 
 from audit_app import seal_keys
+from audit_app.findings import MOST
 from audit_app.models import AuditEvent
-from audit_app.verification import MOST
 from orchestrator import local_key
 from sessions_app.models import Approval, Session, Task
 from tests import work
