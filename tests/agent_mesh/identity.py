@@ -2,18 +2,18 @@
 
 import base64
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs
 from uuid import uuid4
 
 import jwt
 
+from tests.listening import listening
 from tests.orchestrator.key_server import jwk, private_key
 
 SERVICE, MESH, SECRET = "orchestrator", "agent-mesh", "s3cret"
@@ -61,17 +61,9 @@ class Provider:
 @contextmanager
 def providing() -> Iterator[Provider]:
     """One for as long as the block runs."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
-    server.provider = provider = Provider(f"http://127.0.0.1:{server.server_port}")  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with listening(_Handler) as (server, address):
+        server.provider = provider = Provider(address)
         yield provider
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,13 +1,14 @@
 """A proxy before the service that writes down each request, and may cut the first ones off."""
 
 import http.client
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.listening import listening
 
 
 @dataclass
@@ -25,17 +26,9 @@ class Tap:
 @contextmanager
 def tapped(to: str) -> Iterator[Tap]:
     """One before an address, for as long as the block runs."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
-    server.tap = tap = Tap(f"http://127.0.0.1:{server.server_port}", to)  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with listening(_Handler) as (server, address):
+        server.tap = tap = Tap(address, to)
         yield tap
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import jwt
@@ -17,6 +17,7 @@ from django.test import override_settings
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from orchestrator import jwks
+from tests.listening import listening
 from tests.orchestrator.tokens import GONE
 
 AUDIENCE = "orchestrator-api"
@@ -97,19 +98,12 @@ class KeyServer:
 @contextmanager
 def serving() -> Iterator[KeyServer]:
     """One for as long as the block runs."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
-    said = KeyServer(f"http://127.0.0.1:{server.server_port}")
-    server.said = said  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield said
-    finally:
-        said.closing.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(_Handler) as (server, address):
+        server.said = said = KeyServer(address)
+        try:
+            yield said
+        finally:
+            said.closing.set()
 
 
 @contextmanager

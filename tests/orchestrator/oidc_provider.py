@@ -7,17 +7,18 @@ import base64
 import hashlib
 import json
 import secrets
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
+
+from tests.listening import listening
 
 CLIENT_ID, CLIENT_SECRET = "orchestrator-web", "s3cret: with/odd+characters"
 API_AUDIENCE = "orchestrator-api"
@@ -92,17 +93,9 @@ class OidcProvider:
 @contextmanager
 def serving() -> Iterator[OidcProvider]:
     """A provider for as long as the block runs."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
-    server.provider = OidcProvider(f"http://127.0.0.1:{server.server_port}/realms/tests")  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield server.provider  # type: ignore[attr-defined]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(_Handler) as (server, address):
+        server.provider = provider = OidcProvider(f"{address}/realms/tests")
+        yield provider
 
 
 class _Handler(BaseHTTPRequestHandler):
