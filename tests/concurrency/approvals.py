@@ -14,8 +14,9 @@ from tests.api import Api
 from tests.concurrency.racing import Call, bearer
 from tests.concurrency.tasks import TERMINAL as OVER
 from tests.concurrency.tasks import assert_chain
+from tests.concurrency.told import chains_of
 from tests.sessions_app.approval_calls import ACTION, where
-from tests.work import Event, events
+from tests.work import Event
 
 LEGAL = {**moves(Approval)}
 TERMINAL = {state for state, targets in LEGAL.items() if not targets}
@@ -51,27 +52,12 @@ def expire() -> int:
     return outcome.moved
 
 
-def words(approval: Approval) -> list[str]:
-    """What its chain tells, first to last, without the noun."""
-    found = events("subject_id = %s AND seq IS NOT NULL", approval.pk)
-    return [str(event["event_type"]).removeprefix("approval.") for event in found]
-
-
-def refusals(approval: Approval) -> list[str]:
-    """Why calls on it were refused, as far as that is remembered."""
-    return [
-        str(event["reason"]) for event in events("event_type = 'approval.refused' AND subject_id = %s", approval.pk)
-    ]
-
-
 # What holds, whatever happened.
 
 
 def assert_approvals_hold(tenant: str = "default") -> None:
     """Of every approval there is, and of every one there was: its chain, its path, its decisions and its task."""
-    told = defaultdict(list)
-    for event in events("subject_type = 'approval' AND seq IS NOT NULL AND tenant = %s", tenant):
-        told[event["subject_id"]].append(event)
+    told = chains_of("approval", tenant)
     rows = {approval.pk: approval for approval in Approval.objects.filter(tenant=tenant)}
     said: dict[UUID, list[Decision]] = defaultdict(list)
     for decision in Decision.objects.filter(approval__tenant=tenant):

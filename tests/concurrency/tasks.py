@@ -19,9 +19,10 @@ from sessions_app.transitions import lease
 from sessions_app.transitions import task as transitions
 from sessions_app.transitions.recording import begin
 from sessions_app.transitions.task import Work
+from tests.concurrency.told import chains_of
 from tests.database import superuser_connection
 from tests.sessions_app.session_calls import somebody
-from tests.work import GENESIS, Event, events, hash_of
+from tests.work import GENESIS, Event, hash_of
 
 MINUTE = timedelta(minutes=1)
 LEGAL = {**moves(Task)}
@@ -109,25 +110,12 @@ def path(task: Task, verb: str = "") -> str:
     return f"/tasks/{task.pk}/{verb}".rstrip("/")
 
 
-def words(task: Task) -> list[str]:
-    """What its chain tells, first to last, without the noun."""
-    found = events("subject_id = %s AND seq IS NOT NULL", task.pk)
-    return [str(event["event_type"]).removeprefix("task.") for event in found]
-
-
-def refusals(task: Task) -> list[str]:
-    """Why calls on it were refused, as far as that is remembered."""
-    return [str(event["reason"]) for event in events("event_type = 'task.refused' AND subject_id = %s", task.pk)]
-
-
 # What holds, whatever happened.
 
 
 def assert_tasks_hold(tenant: str = "default") -> None:
     """Of every task there is, and of every one there was: its chain, its path and its attempts."""
-    told = defaultdict(list)
-    for event in events("subject_type = 'task' AND seq IS NOT NULL AND tenant = %s", tenant):
-        told[event["subject_id"]].append(event)
+    told = chains_of("task", tenant)
     rows = {task.pk: task for task in Task.objects.filter(tenant=tenant)}
     attempts: dict[UUID, list[Attempt]] = defaultdict(list)
     for attempt in Attempt.objects.filter(task__tenant=tenant).order_by("epoch"):

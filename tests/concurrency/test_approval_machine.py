@@ -8,7 +8,6 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from django.db import connection
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
@@ -28,6 +27,7 @@ from sessions_app.transitions.approval import Question
 from tests.concurrency.approvals import assert_approvals_hold, expire
 from tests.concurrency.tasks import TERMINAL, manager
 from tests.concurrency.test_task_machine import SELDOM, WORKERS, Known, Tasks, run
+from tests.concurrency.told import refusals_of_all
 from tests.sessions_app.approval_calls import ACTION, DAY, approver
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -254,13 +254,7 @@ class Approvals(Tasks):
     def teardown(self) -> None:
         """Every refused decision and use, and nothing else, is remembered beside the chains."""
         super().teardown()
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT subject_id, count(*) FROM audit_events"
-                " WHERE tenant = %s AND event_type = 'approval.refused' GROUP BY subject_id",
-                [self.tenant],
-            )
-            remembered = dict(cursor.fetchall())
+        remembered = refusals_of_all("approval", self.tenant)
         assert remembered == {pk: one.refusals for pk, one in self.asked.items() if one.refusals}
 
 

@@ -14,10 +14,8 @@ from tests.concurrency.approvals import (
     assert_approvals_hold,
     consume,
     expire,
-    refusals,
     reject,
     withdraw,
-    words,
 )
 from tests.concurrency.racing import (
     Call,
@@ -32,7 +30,7 @@ from tests.concurrency.racing import (
     wait_for_waiters,
 )
 from tests.concurrency.tasks import assert_tasks_hold, path
-from tests.concurrency.tasks import words as task_words
+from tests.concurrency.told import refusals, words
 from tests.database import superuser_connection
 from tests.sessions_app import task_states
 from tests.sessions_app.approval_calls import ACTION, agree, ask, now, task_of
@@ -89,7 +87,7 @@ def test_two_approvers_and_one_rejecter_leave_one_end_and_one_event_of_it(needed
         assert came.count(200) == len(chain) - 1
         task = task_of(approval)
         ends = ("unblocked", "pending") if after.status == "approved" else ("failed", "failed")
-        assert (task_words(task), task.status) == ([*BEGINNING, ends[0]], ends[1])
+        assert (words(task), task.status) == ([*BEGINNING, ends[0]], ends[1])
     assert_all_hold()
 
 
@@ -111,7 +109,7 @@ def test_the_last_two_votes_of_a_quorum_at_once_are_one_transition() -> None:
         assert codes(answers) == [200, 200]
         assert sorted(str(answer.json()["status"]) for answer in answers) == ["approved", "pending"]
         assert words(approval) == ["created", "voted", "voted", "approved"]
-        assert task_words(task_of(approval)) == [*BEGINNING, "unblocked"]
+        assert words(task_of(approval)) == [*BEGINNING, "unblocked"]
     assert_all_hold()
 
 
@@ -141,7 +139,7 @@ def test_two_questions_granted_at_once_let_the_task_go_on_once() -> None:
         first = ask()
         second = ask(task_of(first))
         assert codes(at_once(approve(first, "petra"), approve(second, "max"))) == [200, 200]
-        assert task_words(task_of(first)) == [*BEGINNING, "unblocked"]
+        assert words(task_of(first)) == [*BEGINNING, "unblocked"]
     assert_all_hold()
 
 
@@ -151,7 +149,7 @@ def test_one_granted_and_one_refused_at_once_fail_the_task() -> None:
         second = ask(task_of(first))
         came = told(at_once(approve(first, "petra"), reject(second, "max")))
         assert came in ([200, 200], ["illegal-transition", 200])
-        assert task_words(task_of(first)) == [*BEGINNING, "failed"]
+        assert words(task_of(first)) == [*BEGINNING, "failed"]
         assert now(first).status == ("approved" if came[0] == 200 else "cancelled")
     assert_all_hold()
 
@@ -169,7 +167,7 @@ def test_a_vote_that_waits_until_the_time_has_passed_does_not_count() -> None:
     assert told(results([deciding])) == ["approval-expired"]
     assert expire() == 1
     assert words(approval) == ["created", "expired"]
-    assert task_words(task_of(approval)) == [*BEGINNING, "failed"]
+    assert words(task_of(approval)) == [*BEGINNING, "failed"]
     assert_all_hold()
 
 
@@ -219,7 +217,7 @@ def test_a_vote_against_the_sweep_leaves_it_approved_or_expired() -> None:
 def test_of_a_decision_and_a_withdrawal_the_first_stands(two: Two, expected: list[object], end: str, task: str) -> None:
     approval = ask()
     assert told(in_turn(task_of(approval), *[call(approval) for call in two])) == expected
-    assert (words(approval), task_words(task_of(approval))) == (["created", end], [*BEGINNING, task])
+    assert (words(approval), words(task_of(approval))) == (["created", end], [*BEGINNING, task])
     assert_all_hold()
 
 
@@ -241,14 +239,14 @@ def test_an_approval_before_the_end_of_its_task_stands_and_one_after_it_is_refus
     approval = ask()
     assert told(in_turn(task_of(approval), approve(approval), cancel_task(task_of(approval)))) == [200, 200]
     assert words(approval) == ["created", "approved"]
-    assert task_words(task_of(approval)) == [*BEGINNING, "unblocked", "cancelled"]
+    assert words(task_of(approval)) == [*BEGINNING, "unblocked", "cancelled"]
     approval = ask()
     assert told(in_turn(task_of(approval), cancel_task(task_of(approval)), approve(approval))) == [
         200,
         "illegal-transition",
     ]
     assert words(approval) == ["created", "cancelled"]
-    assert task_words(task_of(approval)) == [*BEGINNING, "cancelled"]
+    assert words(task_of(approval)) == [*BEGINNING, "cancelled"]
     assert_all_hold()
 
 
@@ -263,7 +261,7 @@ def test_an_approval_against_the_end_of_a_held_task_is_given_or_closed() -> None
         came = told(at_once(approve(approval), complete))
         assert came in ([200, 200], ["illegal-transition", 200])
         assert words(approval) == ["created", "approved" if came[0] == 200 else "cancelled"]
-        assert task_words(task) == ["created", "claimed", "completed"]
+        assert words(task) == ["created", "claimed", "completed"]
     assert_all_hold()
 
 
@@ -286,7 +284,7 @@ def test_a_question_against_a_claim_blocks_the_task_or_finds_it_held() -> None:
         assert codes([asked, claimed]) == [201, 200]
         held = bool(claimed.json()["tasks"])
         assert Approval.objects.get(task=task).blocks is not held
-        assert task_words(task) == ["created", "claimed" if held else "blocked"]
+        assert words(task) == ["created", "claimed" if held else "blocked"]
         assert olga().post(path(task, "cancel")).status_code == 200
     assert_all_hold()
 

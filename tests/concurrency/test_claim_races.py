@@ -19,7 +19,8 @@ from sessions_app.sweeping import sweep
 from tests.api import Api
 from tests.concurrency import tasks
 from tests.concurrency.racing import at_once, bearer, finn, kind
-from tests.concurrency.tasks import assert_tasks_hold, lapse, path, refusals, words
+from tests.concurrency.tasks import assert_tasks_hold, lapse, path
+from tests.concurrency.told import refusals, words
 from tests.concurrency.worker import drained
 from tests.database import superuser_connection
 from tests.gunicorn_server import HERE, environment

@@ -15,7 +15,8 @@ from sessions_app.models import Task
 from sessions_app.sweeping import sweep
 from tests.concurrency import tasks
 from tests.concurrency.racing import Call, at_once, codes, finn, kind, no_events, wait_for_waiters
-from tests.concurrency.tasks import assert_tasks_hold, held, lapse, path, refusals, words
+from tests.concurrency.tasks import assert_tasks_hold, held, lapse, path
+from tests.concurrency.told import refusals, words
 from tests.work import events, in_a_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -35,6 +35,7 @@ from sessions_app.transitions import lease
 from sessions_app.transitions import task as transitions
 from tests.concurrency import clock, tasks
 from tests.concurrency.tasks import TERMINAL, assert_tasks_hold
+from tests.concurrency.told import refusals_of_all
 from tests.database import superuser_connection
 from tests.sessions_app.session_calls import somebody
 
@@ -372,13 +373,7 @@ class Tasks(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Every refused call of a holder, and nothing else, is remembered beside the chains."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT subject_id, count(*) FROM audit_events"
-                " WHERE tenant = %s AND event_type = 'task.refused' GROUP BY subject_id",
-                [self.tenant],
-            )
-            remembered = dict(cursor.fetchall())
+        remembered = refusals_of_all("task", self.tenant)
         assert remembered == {pk: task.refusals for pk, task in self.known.items() if task.refusals}
 
 

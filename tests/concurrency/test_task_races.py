@@ -8,7 +8,8 @@ import pytest
 from sessions_app.models import Session, Task
 from tests.concurrency import tasks
 from tests.concurrency.racing import Call, at_once, codes, finn, in_turn, kind, no_events, olga, wait_for_waiters
-from tests.concurrency.tasks import assert_tasks_hold, held, path, refusals, words
+from tests.concurrency.tasks import assert_tasks_hold, held, path
+from tests.concurrency.told import refusals, words
 from tests.work import in_a_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)

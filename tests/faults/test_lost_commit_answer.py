@@ -15,7 +15,7 @@ from sessions_app.duties import REQUEUE_LAPSED
 from sessions_app.models import Task
 from sessions_app.sweeping import sweep
 from tests.api import Api
-from tests.concurrency import tasks
+from tests.concurrency import tasks, told
 from tests.concurrency.racing import finn
 from tests.database import superuser_connection
 from tests.faults.checker import check
@@ -164,7 +164,7 @@ def test_a_completion_whose_commit_was_not_answered_is_sent_again_and_done_once(
     again, once_more = completing(agent, task, token), completing(agent, task, token)
     assert (again.status_code, again.json()["status"], again.json()["version"]) == (200, "completed", 3)
     assert (once_more.status_code, once_more.content, once_more.headers["ETag"]) == (200, again.content, '"3"')
-    assert tasks.words(task) == ["created", "claimed", "completed"]
+    assert told.words(task) == ["created", "claimed", "completed"]
     # Another result is another call.
     assert_refused(completing(agent, task, token, total=2), 409, "lease-lost")
     tasks.assert_tasks_hold()
@@ -178,7 +178,7 @@ def test_a_claim_whose_commit_was_not_answered_is_healed_by_its_lease(between: P
     assert agent.post("/tasks/claim", {}).json() == {"tasks": []}
     tasks.lapse(task)
     assert sweep(REQUEUE_LAPSED).moved == 1
-    assert tasks.words(task) == ["created", "claimed", "requeued"]
+    assert told.words(task) == ["created", "claimed", "requeued"]
     tasks.assert_tasks_hold()
 
 
