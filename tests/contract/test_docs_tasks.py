@@ -11,6 +11,7 @@ from orchestrator.pagination import PARAMETERS
 from sessions_app.filters import TASK_FILTERS
 from sessions_app.models.attempt import AttemptOutcome
 from sessions_app.models.task import DEFAULT_ATTEMPTS, DEFAULT_PRIORITY, MOST_ATTEMPTS
+from sessions_app.queue import FAR
 from sessions_app.serializers.lease import (
     LEASE_SECONDS,
     ClaimBody,
@@ -97,6 +98,7 @@ def test_has_the_defaults() -> None:
     assert defaults == {"priority": str(DEFAULT_PRIORITY), "max_attempts": str(DEFAULT_ATTEMPTS)}
     assert f"a whole number from 1 to {MOST_ATTEMPTS}" in section(TASKS, "Create")
     assert f"and from each heartbeat | {LEASE_SECONDS} |" in section(TASKS, "Claim")
+    assert f"just taking, as far as the\nfirst {FAR:,}." in section(TASKS, "Claim")
 
 
 def test_has_every_query_parameter() -> None:

@@ -33,6 +33,10 @@ def test_half_of_the_threads_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     assert conf(monkeypatch, WEB_THREADS="24")["raw_env"] == ["MOST_WAITING=12"]
 
 
+def test_how_many_may_wait_may_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert conf(monkeypatch, WEB_THREADS="24", MOST_WAITING="0")["raw_env"] == ["MOST_WAITING=0"]
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("proxies", "believed"), [("127.0.0.0/8", True), ("192.0.2.0/24", False)])
 def test_a_proxy_of_ours_alone_may_say_that_a_caller_came_by_https(proxies: str, believed: bool) -> None:

@@ -12,6 +12,7 @@ from tests.sessions_app.approval_calls import (
     ACTION,
     SETTLED,
     SHORT,
+    agent_for,
     agree,
     ask,
     ask_at_creation,
@@ -132,6 +133,13 @@ def test_who_agreed_does_not_use_it_through_the_agent_that_asked_as_itself() -> 
     through = Api(token("petra", act_subject="bot"))
     problem_of(through.post(where(approval, "consume"), {"action": ACTION}), 403, "forbidden")
     assert Api(token("bot")).post(where(approval, "consume"), {"action": ACTION}).status_code == 200
+
+
+def test_an_agent_that_asked_for_a_person_uses_it_for_that_person_alone() -> None:
+    approval = agree(ask(action=ACTION, by=agent_for("paula")))
+    for other in (Api(token("bot")), Api(token("paul", act_subject="bot"))):
+        problem_of(other.post(where(approval, "consume"), BODY), 403, "forbidden")
+    assert Api(token("paula", act_subject="bot")).post(where(approval, "consume"), BODY).status_code == 200
 
 
 def test_nothing_is_used_while_the_task_waits_for_others() -> None:
