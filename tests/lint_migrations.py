@@ -20,7 +20,7 @@ from django.db.migrations.loader import MigrationLoader
 from orchestrator.embedded import Server
 
 OURS = {
-    "audit_app": 5,
+    "audit_app": 6,
     "idempotency": 1,
     "people": 4,
     "sessions_app": 10,

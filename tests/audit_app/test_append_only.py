@@ -1,5 +1,6 @@
 """audit_events: what is written stays as it is, and says what its hash was taken over."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -236,6 +237,56 @@ def test_refuses_a_column_that_the_body_contradicts(column: str, otherwise: Any)
     with pytest.raises(CheckViolation) as refusal:
         _append({**event, column: value})
     assert refusal.value.diag.constraint_name == "audit_events_columns"
+
+
+def _retold(event: work.Event, body: str) -> work.Event:
+    return {**event, "body": body, "hash": work.hash_of(event["prev_hash"] or work.GENESIS, body)}
+
+
+@pytest.mark.parametrize("make", [_link, work.written], ids=["in a chain", "outside"])
+@pytest.mark.parametrize(
+    "retell",
+    [
+        lambda said: json.dumps(said, indent=2),
+        lambda said: json.dumps(dict(reversed(said.items()))),
+        lambda said: json.dumps({**said, "more": "than the columns"}),
+    ],
+    ids=["spaces", "another order", "more"],
+)
+def test_takes_a_body_that_says_the_same_in_other_words(
+    make: Callable[[], work.Event], retell: Callable[[Any], str]
+) -> None:
+    event = make()
+    said = json.loads(event["body"])
+    _append(_retold(event, retell(said)))
+    with pytest.raises(CheckViolation) as refusal:
+        _append(_retold(make(), retell({**said, "id": str(ANOTHER)})))
+    assert refusal.value.diag.constraint_name == "audit_events_columns"
+    assert len(work.events()) == 1
+
+
+@pytest.mark.parametrize("told", ["2001:db8::1", "2001:DB8:0::1", "::ffff:192.0.2.7", "::ffff:c000:207", None])
+def test_takes_an_address_however_it_is_written(told: str | None) -> None:
+    _append(_link(ip=told))
+    assert len(work.events()) == 1
+
+
+@pytest.mark.parametrize("column", ["event_type", "actor_kind", "from_status", "to_status"])
+@pytest.mark.parametrize("word", ['w","x":"y', r"w\u0041", "w\n"])
+def test_refuses_a_word_that_reads_otherwise_where_it_stands_in_the_body(column: str, word: str) -> None:
+    event = _link(**{"from_status": "pending", column: "stands here"})
+    body = event["body"].replace("stands here", word)
+    with pytest.raises((CheckViolation, InvalidTextRepresentation)) as refusal:
+        _append(_retold({**event, column: word}, body))
+    assert getattr(refusal.value.diag, "constraint_name", None) in ("audit_events_columns", None)
+
+
+@pytest.mark.parametrize(
+    "text", ["".join(map(chr, range(1, 0x180))), '","tenant":"another', "\u2028\u2029\ufeff\ufffe", "\U0001f600 \\"]
+)
+def test_takes_any_text_as_it_is(text: str) -> None:
+    _append(_link(reason=text, actor_subject=text[:255], metadata=json.dumps({"changes": {text: [text]}})))
+    assert len(work.events()) == 1
 
 
 @pytest.mark.parametrize(

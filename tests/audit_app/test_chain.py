@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import rfc8785
 
 from audit_app import trail
 from audit_app.trail import Action
@@ -157,6 +159,19 @@ def test_the_text_is_canonical() -> None:
     session = work.open_session(metadata={"z": 1, "a": {"ü": "straße", "emoji": "😀"}, "list": [True, None, ""]})
     (event,) = work.chain(session)
     assert event["body"].encode() == _canonical(json.loads(event["body"]))
+
+
+@pytest.mark.parametrize("seq", [1, 2**31 - 1])
+def test_every_character_is_written_as_rfc_8785_writes_it(seq: int) -> None:
+    text = "".join(chr(code) for code in [*range(0x2100), 0xFEFF, 0xFFFF, 0x1F600, 0x10FFFF])
+    by = work.actor(text, on_behalf_of=Identity(text, text), tenant=text)
+    event = trail.Event(
+        action=Action.SESSION_CHANGED, tenant=text, actor=by, at=database_now(), seq=seq, role=text, reason=text
+    )
+    body = trail.link(replace(event, changes={text: [text, 1.5, {"\ufb33": 1, "\U0001f600": 2}]})).body
+    assert body.encode() == rfc8785.dumps(json.loads(body))
+    told = json.loads(body)
+    assert (told["seq"], told["reason"], told["role"], told["actor"]["subject"]) == (seq, text, text, text)
 
 
 def test_keys_are_ordered_as_rfc_8785_orders_them() -> None:
