@@ -201,10 +201,19 @@ _INSERT = f"INSERT INTO audit_events ({_COLUMNS}) VALUES ({', '.join(['%s'] * le
 _COPY = f"COPY audit_events ({_COLUMNS}) FROM STDIN"
 
 
-def record(made: Link) -> None:
-    """Append one event. Inside a write boundary only: it commits or rolls back with what it tells of."""
+Statement = tuple[str, Sequence[Any]]
+"""Some SQL, with a place for each of its values."""
+
+
+def record(made: Link, *, told: Statement | None = None) -> None:
+    """Append one event. Inside a write boundary only: it commits or rolls back with what it tells of.
+
+    `told` is the statement that does what the event tells of. It goes first, in one message with the event's own: for
+    each message a thread gives up the interpreter, and waits to have it again.
+    """
+    sql, values = told or ("", ())
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT, _row(made))
+        cursor.execute(f"{sql}; {_INSERT}" if sql else _INSERT, [*values, *_row(made)])
     _count_once_committed([made])
 
 

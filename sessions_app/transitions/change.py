@@ -1,6 +1,6 @@
 """How any one row changes: locked, moved, saved and recorded, in the write boundary that the caller opened."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
@@ -17,6 +17,7 @@ from orchestrator.problems import NotFound, PreconditionFailed
 from orchestrator.work_problems import IllegalTransition
 from sessions_app.models import Recorded
 from sessions_app.transitions.recording import ADVANCED, advance, begin, end, is_told, moved, snapshot
+from sessions_app.transitions.writing import inserted, updated
 
 Row = TypeVar("Row", bound=Recorded)
 
@@ -24,8 +25,7 @@ Row = TypeVar("Row", bound=Recorded)
 def create(row: Row, action: Action, *, at: datetime, actor: Actor, reason: str = "", cause: UUID | None = None) -> Row:
     """Insert a new row of the actor's with its first event; `at` is the database's time. In a write boundary only."""
     link = first(row, action, at=at, actor=actor, reason=reason, cause=cause)
-    row.save(force_insert=True)
-    trail.record(link)
+    trail.record(link, told=inserted(row))
     return row
 
 
@@ -107,17 +107,7 @@ def changed(fresh: Row, action: Action, *, actor: Actor, reason: str = "", cause
     if not is_told(fresh, columns):
         return
     link = advance(fresh, action, before, columns, actor=actor, reason=reason, cause=cause)
-    _update(fresh, [*columns, *ADVANCED])
-    trail.record(link)
-
-
-def _update(fresh: Recorded, columns: Sequence[str]) -> None:
-    """Write these columns of a locked row, without all that `save()` does around an UPDATE."""
-    fields = [field for field in fresh._meta.concrete_fields if field.attname in columns]
-    values = [field.get_db_prep_save(getattr(fresh, field.attname), connection) for field in fields]
-    sets = ", ".join(f'"{field.column}" = %s' for field in fields)
-    with connection.cursor() as cursor:
-        cursor.execute(f'UPDATE "{fresh._meta.db_table}" SET {sets} WHERE id = %s', [*values, fresh.pk])
+    trail.record(link, told=updated(fresh, [*columns, *ADVANCED]))
 
 
 def remove(fresh: Recorded, action: Action, *, actor: Actor, reason: str = "", cause: UUID | None = None) -> None:

@@ -19,6 +19,7 @@ from sessions_app.models import Session, Task
 from sessions_app.transitions.change import change, changed, create, lock, remove
 from tests import work
 from tests.database import owner_connection, service_connection
+from tests.statements import first_words
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -308,13 +309,13 @@ def test_what_changes_nothing_leaves_no_event(session: Session, block: Block) ->
 def test_what_changes_nothing_is_one_read(session: Session) -> None:
     with CaptureQueriesContext(connection) as queries:
         _change(session, _set(metadata={"quarter": "Q4"}))
-    assert [query["sql"].split()[0] for query in queries] == ["BEGIN", "SELECT", "COMMIT"]
+    assert first_words(queries) == ["BEGIN", "SELECT", "COMMIT"]
 
 
 def test_a_change_is_a_read_an_update_and_an_insert(session: Session) -> None:
     with CaptureQueriesContext(connection) as queries:
         _activate(session)
-    assert [query["sql"].split()[0] for query in queries] == ["BEGIN", "SELECT", "UPDATE", "INSERT", "COMMIT"]
+    assert first_words(queries) == ["BEGIN", "SELECT", "UPDATE", "INSERT", "COMMIT"]
 
 
 def test_what_is_not_told_is_saved_along_with_a_move(session: Session) -> None:
@@ -380,7 +381,7 @@ def _remove(session: Session, **options: Any) -> None:
 def test_a_removed_row_leaves_its_trail(session: Session) -> None:
     with CaptureQueriesContext(connection) as queries:
         _remove(session, reason="the quarter is over")
-    assert [query["sql"].split()[0] for query in queries] == ["BEGIN", "SELECT", "DELETE", "INSERT", "COMMIT"]
+    assert first_words(queries) == ["BEGIN", "SELECT", "DELETE", "INSERT", "COMMIT"]
     assert not Session.objects.exists()
     first, last = work.chain(session)
     assert (last["event_type"], last["from_status"], last["to_status"]) == ("session.deleted", "pending", None)
@@ -469,5 +470,5 @@ def test_a_row_that_is_locked_already_changes_without_a_second_read(session: Ses
 
     with CaptureQueriesContext(connection) as queries:
         boundary.write(move)
-    assert [query["sql"].split()[0] for query in queries] == ["BEGIN", "SELECT", "UPDATE", "INSERT", "COMMIT"]
+    assert first_words(queries) == ["BEGIN", "SELECT", "UPDATE", "INSERT", "COMMIT"]
     work.assert_chain_holds(session)

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.api import Api, token
 from tests.sessions_app.session_calls import UNKNOWN_ID, path, session_in, somebody, task_for
+from tests.statements import first_words
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,8 +23,8 @@ def costs(*statements: str) -> Iterator[None]:
     """Fails unless the block sends exactly these, by their first words."""
     with CaptureQueriesContext(connection) as captured:
         yield
-    sent = [query["sql"] for query in captured.captured_queries]
-    assert [sql.split()[0] for sql in sent] == list(statements), "\n".join(sent)
+    sent = captured.captured_queries
+    assert first_words(sent) == list(statements), "\n".join(query["sql"] for query in sent)
 
 
 def call(caller: Api, method: str, at: str, body: Any = None, *, status: int, **headers: str) -> None:
@@ -56,6 +57,13 @@ def test_get_of_what_is_missing_or_unchanged_takes_one(agent: Api) -> None:
 def test_opening_takes_five(agent: Api) -> None:
     with costs("BEGIN", "SELECT", "INSERT", "INSERT", "COMMIT"):
         call(agent, "POST", "/sessions", NEW, status=201)
+
+
+def test_a_row_and_its_event_are_one_message(agent: Api) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        call(agent, "POST", "/sessions", NEW, status=201)
+    (row_and_event,) = [query["sql"] for query in captured.captured_queries if query["sql"].startswith("INSERT")]
+    assert first_words([{"sql": row_and_event}]) == ["INSERT", "INSERT"]
 
 
 def test_opening_with_a_task_takes_six(agent: Api) -> None:

@@ -28,6 +28,7 @@ from tests.orchestrator.idempotency.keyed import (
 )
 from tests.orchestrator.idempotency.urls import Opening
 from tests.sessions_app.session_calls import UNKNOWN_ID, overdue_session, path, session_in, unchanged
+from tests.statements import first_words
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -183,7 +184,7 @@ def test_a_refusal_costs_a_second_transaction(agent: Api) -> None:
     session = session_in("pending")
     with CaptureQueriesContext(connection) as captured:
         agent.put(path(session), {"status": "completed"}, idempotency_key=KEY)
-    sent = [query["sql"].split()[0] for query in captured.captured_queries]
+    sent = first_words(captured.captured_queries)
     assert sent == ["BEGIN", "SELECT", "SELECT", "SELECT", "ROLLBACK", "BEGIN", "SELECT", "INSERT", "COMMIT"]
 
 

@@ -28,6 +28,7 @@ from tests.orchestrator.idempotency.keyed import (
 )
 from tests.orchestrator.tokens import after, claims, header, made
 from tests.sessions_app.session_calls import path, session_in, unchanged
+from tests.statements import first_words
 from tests.work import assert_chain_holds
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -229,7 +230,7 @@ def test_what_cannot_be_read_is_refused_before_the_key_is_looked_at(agent: Api, 
 def statements(call: Any) -> list[str]:
     with CaptureQueriesContext(connection) as captured:
         assert call().status_code < 300
-    return [query["sql"].split()[0] for query in captured.captured_queries]
+    return first_words(captured.captured_queries)
 
 
 def test_a_key_costs_two_statements_in_the_same_transaction(agent: Api) -> None:

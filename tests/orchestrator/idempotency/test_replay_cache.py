@@ -31,6 +31,7 @@ from tests.orchestrator.idempotency.keyed import (
     remembered,
 )
 from tests.sessions_app.session_calls import path, session_in
+from tests.statements import first_words
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,7 +58,7 @@ def opening(api: Api, key: str = KEY) -> Any:
 def statements(call: Callable[[], Any]) -> list[str]:
     with CaptureQueriesContext(connection) as captured:
         call()
-    return [query["sql"].split()[0] for query in captured.captured_queries]
+    return first_words(captured.captured_queries)
 
 
 # What it answers.
