@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from uuid import UUID
 
-from audit_app import trail
+from audit_app.digests import digested
 from audit_app.findings import Finding
 from audit_app.snapshot import Raw
 from audit_app.subjects import Subject
@@ -61,7 +61,7 @@ def _is_digest(told: str, now: str) -> bool:
     """Whether a long value is told by its SHA-256 and its length; both as JSON, of whatever numbers."""
     try:
         value = json.loads(now)
-        short = trail.digested({"now": value})["now"]
+        short = digested({"now": value})["now"]
         return short is not value and short == json.loads(told)
     except (ValueError, OverflowError, RecursionError):
         return False

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
+from audit_app.digests import digested
 from orchestrator.actors import Actor
 from orchestrator.canonical import dumps
 from orchestrator.metrics import EVENTS
@@ -22,9 +23,6 @@ GENESIS = bytes(32)
 
 DOMAIN = b"audit/v1\0"
 """Keeps these hashes apart from any other use of SHA-256."""
-
-DIGEST_ABOVE = 1024
-"""Changed values whose canonical text is longer, in bytes, enter as digests, so that what must be erased can be."""
 
 
 class Action(StrEnum):
@@ -130,11 +128,7 @@ def canonical(event: Event, changes: Mapping[str, Any]) -> bytes:
     """Everything the event says, with its changes as they are told, as canonical JSON (RFC 8785) in UTF-8."""
     actor = event.actor
     before = {
-        "actor": {
-            "issuer": actor.identity.issuer,
-            "kind": str(actor.kind),
-            "subject": actor.identity.subject,
-        },
+        "actor": {"issuer": actor.identity.issuer, "kind": str(actor.kind), "subject": actor.identity.subject},
         "at": instant(event.at),
         "cause": str(event.cause) if event.cause else None,
     }
@@ -176,20 +170,6 @@ def _identity(actor: Actor) -> dict[str, str] | None:
 def instant(at: datetime) -> str:
     """A moment as RFC 3339 has it: UTC, microseconds, `Z`."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def digested(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The changes with every long value replaced by its SHA-256 and its length in bytes."""
-    return {name: _short(value) for name, value in changes.items()}
-
-
-def _short(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int):
-        return value
-    text = dumps(value)
-    if len(text) <= DIGEST_ABOVE:
-        return value
-    return {"bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()}
 
 
 _COLUMNS = (

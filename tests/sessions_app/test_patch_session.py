@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from audit_app.trail import DIGEST_ABOVE
+from audit_app.digests import DIGEST_ABOVE
 from orchestrator import documents
 from sessions_app.models import Session
 from tests.api import Api, errors, token
