@@ -126,7 +126,8 @@ class Approvals(Tasks):
         question = Question(approver_role=role, lasting=lasting, required_approvals=needed, action=ACTION)
         call = partial(transitions.request, row, question, actor=self.worker(asker))
         lapsed = task.status == "active" and task.lapsed
-        if task.status in TERMINAL or (lapsed and (task.called_off or row.attempt >= row.max_attempts)):
+        over = task.status in TERMINAL or task.overdue
+        if over or (lapsed and (task.called_off or row.attempt >= row.max_attempts)):
             with pytest.raises(IllegalTransition):
                 self.act(call, crash=crash)
         elif (approval := self.act(call, crash=crash)) is not None:
