@@ -201,7 +201,7 @@ class Approvals(Tasks):
         holds = holder is not None and holder.subject == who and not task.lapsed
         if not holds and (who != asked.asker or who in task.holders):
             self.no(Forbidden, asked, call)
-        elif asked.status != "approved" or task.status in TERMINAL:
+        elif asked.status != "approved" or task.status in TERMINAL or task.status == "blocked":
             self.no(IllegalTransition, asked, call, remembered=False)
         elif task.overdue:
             self.no(DeadlineExceeded, asked, call)
