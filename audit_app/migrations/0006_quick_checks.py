@@ -33,14 +33,16 @@ DECLARE
   is_of_a_row boolean := subject_type IS NOT NULL OR subject_id IS NOT NULL;
   is_for_another boolean := on_behalf_of_issuer IS NOT NULL OR on_behalf_of_subject IS NOT NULL;
   head text := concat('{"actor":{"issuer":', to_json(actor_issuer), ',"kind":', to_json(actor_kind), ',"subject":',
-    to_json(actor_subject), '},"at":"', at, '","cause":', coalesce('"' || cause || '"', 'null'), ',"changes":');
+    to_json(actor_subject), '},"at":', coalesce('"' || at || '"', 'null'), ',"cause":',
+    coalesce('"' || cause || '"', 'null'), ',"changes":');
   tail text := concat(',"event_type":', to_json(event_type), ',"from":', coalesce(to_json(from_status)::text, 'null'),
-    ',"id":"', id, '","ip":', coalesce('"' || host(ip) || '"', 'null'), ',"on_behalf_of":',
-    CASE WHEN is_for_another THEN concat('{"issuer":', to_json(on_behalf_of_issuer), ',"subject":',
-      to_json(on_behalf_of_subject), '}') ELSE 'null' END,
+    ',"id":"', id, '","ip":', coalesce('"' || abbrev(ip) || '"', 'null'), ',"on_behalf_of":',
+    CASE WHEN is_for_another THEN concat('{"issuer":', coalesce(to_json(on_behalf_of_issuer)::text, 'null'),
+      ',"subject":', coalesce(to_json(on_behalf_of_subject)::text, 'null'), '}') ELSE 'null' END,
     ',"reason":', to_json(reason), ',"request_id":', to_json(request_id), ',"role":', to_json(role), ',"seq":',
     version, ',"subject":',
-    CASE WHEN is_of_a_row THEN concat('{"id":"', subject_id, '","type":', to_json(subject_type), '}') ELSE 'null' END,
+    CASE WHEN is_of_a_row THEN concat('{"id":', coalesce('"' || subject_id || '"', 'null'), ',"type":',
+      coalesce(to_json(subject_type)::text, 'null'), '}') ELSE 'null' END,
     ',"tenant":', to_json(tenant), ',"to":', coalesce(to_json(to_status)::text, 'null'), ',"trace_id":',
     to_json(trace_id), ',"version":', version, ',"via":', to_json(via), '}');
   changes int := length(body) - length(head) - length(tail);

@@ -271,6 +271,39 @@ def test_takes_an_address_however_it_is_written(told: str | None) -> None:
     assert len(work.events()) == 1
 
 
+@pytest.mark.parametrize(
+    ("columns", "told", "otherwise"),
+    [
+        ({"subject_type": None, "subject_id": ANOTHER}, '"type":null', '"type":'),
+        ({"subject_type": "session", "subject_id": None}, '"id":null', '"id":""'),
+        ({"on_behalf_of_issuer": None}, '"on_behalf_of":{"issuer":null', '"on_behalf_of":{"issuer":'),
+        ({"on_behalf_of_subject": None}, '"subject":null}', '"subject":""}'),
+        ({"ip": "192.0.2.0/24"}, '"192.0.2.0/24"', '"192.0.2.0"'),
+        ({"ip": "2001:db8::/32"}, '"2001:db8::/32"', '"2001:db8::"'),
+    ],
+    ids=str,
+)
+def test_takes_what_is_there_in_part_as_it_is_told_and_not_otherwise(
+    columns: dict[str, Any], told: str, otherwise: str
+) -> None:
+    event = work.written(**columns)
+    assert told in event["body"]
+    _append(event)
+    another = work.written(**columns)
+    with pytest.raises((CheckViolation, InvalidTextRepresentation)):
+        _append(_retold(another, another["body"].replace(told, otherwise)))
+    assert len(work.events()) == 1
+
+
+def test_refuses_a_time_that_is_none_told_as_nothing() -> None:
+    event = _link()
+    at = json.loads(event["body"])["at"]
+    for told in ('""', '"Z"', '"infinity"'):
+        with pytest.raises(CheckViolation) as refusal:
+            _append({**_retold(event, event["body"].replace(f'"{at}"', told)), "timestamp": "infinity"})
+        assert refusal.value.diag.constraint_name == "audit_events_columns"
+
+
 @pytest.mark.parametrize("column", ["event_type", "actor_kind", "from_status", "to_status"])
 @pytest.mark.parametrize("word", ['w","x":"y', r"w\u0041", "w\n"])
 def test_refuses_a_word_that_reads_otherwise_where_it_stands_in_the_body(column: str, word: str) -> None:
