@@ -36,7 +36,7 @@ class TaskAdmin(RecordedAdmin):
 
     fieldsets: ClassVar = (
         (None, {"fields": (("id", "state"), ("task_type", "route"), ("priority", "tries"), "wording")}),
-        (None, {"fields": (("creator", "for_whom"), ("tenant", "version"), ("trace_id", "origin"))}),
+        (None, {"fields": (("creator", "for_whom"), ("tenant", "version"), "trace_id", "origin")}),
         ("Lease", {"fields": (("holder", "held_for"), ("lease_epoch", "lease_ends"), "to_be_cancelled", "reached")}),
         ("Times", {"fields": (("created", "updated"), ("earliest", "latest"))}),
         ("Work", {"fields": ("given", "around", "result", "failure", "head")}),
