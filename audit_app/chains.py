@@ -38,11 +38,13 @@ _TAIL = f"""
 concat(',"event_type":"', event_type, '","from":', coalesce('"' || from_status || '"', 'null'), ',"id":"', id,
   '","ip":', coalesce('"' || {_IP} || '"', 'null'), ',"on_behalf_of":',
   CASE WHEN coalesce(on_behalf_of_issuer, on_behalf_of_subject) IS NULL THEN 'null' ELSE
-    concat('{{"issuer":', to_json(on_behalf_of_issuer), ',"subject":', to_json(on_behalf_of_subject), '}}') END,
+    concat('{{"issuer":', coalesce(to_json(on_behalf_of_issuer)::text, 'null'), ',"subject":',
+      coalesce(to_json(on_behalf_of_subject)::text, 'null'), '}}') END,
   ',"reason":', to_json(reason), ',"request_id":', to_json(request_id), ',"role":', to_json(role), ',"seq":',
   coalesce(seq::text, 'null'), ',"subject":',
   CASE WHEN coalesce(subject_type, subject_id::text) IS NULL THEN 'null' ELSE
-    concat('{{"id":"', subject_id, '","type":"', subject_type, '"}}') END, ',"tenant":', to_json(tenant), ',"to":',
+    concat('{{"id":', coalesce('"' || subject_id || '"', 'null'), ',"type":',
+      coalesce('"' || subject_type || '"', 'null'), '}}') END, ',"tenant":', to_json(tenant), ',"to":',
   coalesce('"' || to_status || '"', 'null'), ',"trace_id":', to_json(trace_id), ',"version":',
   coalesce(seq::text, 'null'), ',"via":"', via, '"}}')
 """

@@ -9,16 +9,16 @@ from django.db import migrations
 
 HASH = r"""
 CREATE FUNCTION audit_hash_is_true(hash bytea, prev_hash bytea, body text) RETURNS boolean
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  before bytea := coalesce(prev_hash, '\x0000000000000000000000000000000000000000000000000000000000000000');
+  before bytea := coalesce(prev_hash, decode(repeat('00', 32), 'hex'));
 BEGIN
   RETURN octet_length(before) = 32
-    AND hash = sha256('\x61756469742f763100'::bytea || before || convert_to(body, 'UTF8'));
+    AND hash = sha256(decode('61756469742f763100', 'hex') || before || convert_to(body, 'UTF8'));
 END $$;
 """
 
-# A text is built from the columns, and compared, in a tenth of the time that a document takes. Documents have the last
+# In the order of names of PostgreSQL's own, whatever the session that inserts has set. A text is built from the columns, and compared, in a tenth of the time that a document takes. Documents have the last
 # word: where one thing can be written in two ways, as an address can, or what stands out of order.
 COLUMNS = r"""
 CREATE FUNCTION audit_columns_are_told(
@@ -26,7 +26,7 @@ CREATE FUNCTION audit_columns_are_told(
   subject_id uuid, seq int, from_status text, to_status text, body text, tenant text, actor_issuer text,
   actor_subject text, actor_kind text, on_behalf_of_issuer text, on_behalf_of_subject text, via text, reason text,
   cause uuid, request_id text, ip inet) RETURNS boolean
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   at text := to_char(happened AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
   version text := coalesce(seq::text, 'null');
@@ -49,7 +49,11 @@ DECLARE
   document jsonb;
 BEGIN
   IF changes > 0 AND starts_with(body, head) AND right(body, length(tail)) = tail THEN
-    RETURN metadata = jsonb_build_object('changes', substr(body, length(head) + 1, changes)::jsonb);
+    BEGIN
+      RETURN metadata = jsonb_build_object('changes', substr(body, length(head) + 1, changes)::jsonb);
+    EXCEPTION WHEN invalid_text_representation THEN
+      NULL; -- more than the changes stands there, or what is no document at all
+    END;
   END IF;
   document := body::jsonb;
   RETURN coalesce(

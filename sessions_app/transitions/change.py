@@ -26,6 +26,7 @@ def create(row: Row, action: Action, *, at: datetime, actor: Actor, reason: str 
     """Insert a new row of the actor's with its first event; `at` is the database's time. In a write boundary only."""
     link = first(row, action, at=at, actor=actor, reason=reason, cause=cause)
     trail.record(link, told=inserted(row))
+    row._state.adding, row._state.db = False, connection.alias
     return row
 
 

@@ -10,10 +10,9 @@ from sessions_app.models import Recorded
 
 
 def inserted(row: Recorded) -> Statement:
-    """The INSERT of a new row, which from here on is one that is there."""
+    """The INSERT of a new row."""
     fields = row._meta.concrete_fields
     columns = ", ".join(f'"{field.column}"' for field in fields)
-    row._state.adding, row._state.db = False, connection.alias
     return (
         f'INSERT INTO "{row._meta.db_table}" ({columns}) VALUES ({", ".join(["%s"] * len(fields))})',
         _values(row, fields),

@@ -250,8 +250,9 @@ def _retold(event: work.Event, body: str) -> work.Event:
         lambda said: json.dumps(said, indent=2),
         lambda said: json.dumps(dict(reversed(said.items()))),
         lambda said: json.dumps({**said, "more": "than the columns"}),
+        lambda said: json.dumps({**said, "epoch": 7}, sort_keys=True, separators=(",", ":")),
     ],
-    ids=["spaces", "another order", "more"],
+    ids=["spaces", "another order", "more", "more beside the changes"],
 )
 def test_takes_a_body_that_says_the_same_in_other_words(
     make: Callable[[], work.Event], retell: Callable[[Any], str]
@@ -305,13 +306,50 @@ def test_refuses_a_time_that_is_none_told_as_nothing() -> None:
 
 
 @pytest.mark.parametrize("column", ["event_type", "actor_kind", "from_status", "to_status"])
-@pytest.mark.parametrize("word", ['w","x":"y', r"w\u0041", "w\n"])
-def test_refuses_a_word_that_reads_otherwise_where_it_stands_in_the_body(column: str, word: str) -> None:
+@pytest.mark.parametrize(
+    ("word", "error"),
+    [('w","x":"y', CheckViolation), (r"w\u0041", CheckViolation), ("w\n", InvalidTextRepresentation)],
+    ids=["quotes", "an escape", "a new line"],
+)
+def test_refuses_a_word_that_reads_otherwise_where_it_stands_in_the_body(
+    column: str, word: str, error: type[Exception]
+) -> None:
     event = _link(**{"from_status": "pending", column: "stands here"})
     body = event["body"].replace("stands here", word)
-    with pytest.raises((CheckViolation, InvalidTextRepresentation)) as refusal:
+    with pytest.raises(error):
         _append(_retold({**event, column: word}, body))
-    assert getattr(refusal.value.diag, "constraint_name", None) in ("audit_events_columns", None)
+
+
+def test_refuses_an_actor_told_once_more_beside_the_changes() -> None:
+    event = _link()
+    body = event["body"].replace('"changes":{}', '"changes":{},"actor":{"kind":"job"}')
+    assert body != event["body"]
+    with pytest.raises(CheckViolation):
+        _append(_retold(event, body))
+
+
+SHA256_THAT_IS_NONE = """
+CREATE FUNCTION evil.sha256(bytea) RETURNS bytea IMMUTABLE LANGUAGE sql RETURN decode(repeat('00', 32), 'hex')
+"""
+
+
+@pytest.mark.parametrize(
+    "setting", ["search_path = public", "search_path = evil, pg_catalog, public", "standard_conforming_strings = off"]
+)
+def test_judges_by_functions_of_postgresql_s_own_whatever_the_session_has_set(setting: str) -> None:
+    with superuser_connection() as beside:
+        beside.execute("CREATE SCHEMA evil")
+        try:
+            beside.execute(SHA256_THAT_IS_NONE)
+            beside.execute("CREATE DOMAIN pg_temp.jsonb AS pg_catalog.text")
+            beside.execute(f"SET {setting}")
+            for false in ({"hash": bytes(32)}, {"metadata": '{"changes": "{}"}'}):
+                with pytest.raises(CheckViolation):
+                    work.insert(beside, "audit_events", {**_link(), **false})
+            work.insert(beside, "audit_events", _link())
+        finally:
+            beside.execute("DROP SCHEMA evil CASCADE")
+    assert len(work.events()) == 1
 
 
 @pytest.mark.parametrize(
