@@ -21,7 +21,7 @@ from tests import work
 from tests.api import Api
 from tests.audit_app.seals import Place, findings, report_of, run, seal
 from tests.audit_app.tampering import Super, delete, forge, point, rewrite, said, seal_hash, set_clock, unguarded
-from tests.database import superuser_connection
+from tests.database import service_connection, superuser_connection
 from tests.orchestrator.test_health import database_away
 from tests.sessions_app import task_states
 
@@ -94,6 +94,23 @@ def test_is_clean_with_tasks_approvals_refusals_and_what_others_told(place: Plac
     work.new_approval(task)
     assert agent.post(f"/tasks/{task.pk}/complete", {"lease_token": "x" * 43}).status_code == 409
     assert agent.post("/audit/ingest", {"source": "a", "category": "b", "action": "c"}).status_code == 202
+    seal()
+    assert findings(place) == []
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        {"subject_type": "session"},
+        {"subject_id": uuid4()},
+        {"on_behalf_of_issuer": None},
+        {"on_behalf_of_subject": None},
+    ],
+    ids=["a kind", "an id", "a subject without an issuer", "an issuer without a subject"],
+)
+def test_an_event_outside_every_chain_may_say_half_of_a_pair(place: Place, half: dict[str, Any]) -> None:
+    with service_connection() as beside:
+        work.insert(beside, "audit_events", work.written(**half))
     seal()
     assert findings(place) == []
 
