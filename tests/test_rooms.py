@@ -12,7 +12,7 @@ HERE = Path(__file__).parents[1]
 PACKAGES = [name for name in ("orchestrator", "sessions_app", "audit_app", "agent_mesh") if (HERE / name).is_dir()]
 FILES = [path.relative_to(HERE) for name in PACKAGES for path in sorted((HERE / name).rglob("*.py"))]
 DRAWERS = {"utils", "util", "helpers", "common", "core", "base", "services", "selectors", "constants", "signals", "lib"}
-LONGEST_FILE, LONGEST_FUNCTION = 250, 40
+LONGEST_FILE, LONGEST_FUNCTION = 500, 60
 Rule = Callable[[Path, str], list[str]]
 
 # Who writes the work. A migration states what the schema is; it moves no row of ours from state to state.

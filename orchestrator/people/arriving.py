@@ -1,5 +1,6 @@
 """What a login leaves of somebody: their row, with the rights that the provider gives them now."""
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -44,14 +45,15 @@ def row_of(identity: Identity, tenant: str) -> Person:
     The lock settles the race of two logins, and of a login with a cut-off: the second sees what the first left.
     """
     new = Person(
-        username=str(identity),
+        username=hashlib.sha256(f"{tenant}|{identity}".encode()).hexdigest(),
         issuer=identity.issuer,
         subject=identity.subject,
         tenant=tenant,
         password=make_password(None),
     )
     Person.objects.bulk_create([new], ignore_conflicts=True)
-    return Person.objects.select_for_update(no_key=True).get(issuer=identity.issuer, subject=identity.subject)
+    rows = Person.objects.select_for_update(no_key=True)
+    return rows.get(tenant=tenant, issuer=identity.issuer, subject=identity.subject)
 
 
 def _written(identity: Identity, columns: Mapping[str, Any]) -> Person:

@@ -31,8 +31,12 @@ class PersonManager(UserManager["Person"]):
 
 
 class Person(AbstractUser):
-    """Somebody who logged in or was cut off, known by issuer and subject; never by e-mail or user name."""
+    """A person who logged in or was cut off, known by tenant, issuer and subject; never by e-mail or user name.
 
+    One identity has one row in each tenant, so that an operator of one tenant cannot cut it off in another.
+    """
+
+    # Read by Django and by the break-glass login only. For people of an identity provider it is a digest.
     username = models.CharField(max_length=520, unique=True)
     issuer = models.CharField(max_length=255, default=LOCAL_ISSUER)
     subject = models.CharField(max_length=255)
@@ -40,12 +44,20 @@ class Person(AbstractUser):
     roles = ArrayField(models.CharField(max_length=20, choices=Role.choices), default=list, blank=True)
     agent_roles = ArrayField(models.CharField(max_length=50), default=list, blank=True)
 
+    # The row that represents all linked identities of one person. That row is of the same tenant and has no alias_of.
+    alias_of = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="aliases"
+    )
+
     objects: ClassVar[PersonManager] = PersonManager()
 
     class Meta:
-        """One row for each issuer and subject."""
+        """One row for each identity in each tenant."""
 
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["issuer", "subject"], name="people_person_issuer_subject"),
+            models.UniqueConstraint(fields=["tenant", "issuer", "subject"], name="people_person_identity"),
+            models.CheckConstraint(
+                name="people_person_not_alias_of_itself", condition=~models.Q(alias_of=models.F("id"))
+            ),
         ]
         verbose_name_plural = "people"
