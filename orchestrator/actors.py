@@ -1,6 +1,7 @@
 """Who acts, and through what. Travels in the arguments of every change, never in ambient state."""
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Self
 
 from django.db.models import TextChoices
@@ -70,6 +71,12 @@ class Actor:
     roles: frozenset[Role] = frozenset()
     agent_roles: frozenset[str] = field(default_factory=frozenset)
     on_behalf_of: Identity | None = None
+
+    # The client that the token was issued to (`azp`, `client_id`, `cid` or `appid`), or "" where the token names none.
+    client: str = ""
+    # How strongly and when the person logged in: OpenID Connect Core, section 2, `acr` and `auth_time`.
+    acr: str = ""
+    authenticated_at: datetime | None = None
 
     # DRF asks its request.user for this, and nothing else.
     is_authenticated = True

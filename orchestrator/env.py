@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -78,6 +79,14 @@ def seconds(name: str, default: int, low: int = 1, high: int = 31_536_000) -> in
 def names(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
     """A comma-separated list; blanks are dropped."""
     return tuple(part.strip() for part in text(name, ",".join(default)).split(",") if part.strip())
+
+
+def acr_values(name: str) -> tuple[str, ...]:
+    """Return a comma list of `acr` values, each of which a challenge can quote (RFC 9470, section 3)."""
+    found = names(name)
+    if not all(re.fullmatch(r"[!#-\[\]-~]+", value) for value in found):
+        raise ImproperlyConfigured(f"{name} must be a comma list of ASCII words without quotes and backslashes.")
+    return found
 
 
 def url(name: str, default: str | None = None) -> str:

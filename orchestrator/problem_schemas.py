@@ -11,6 +11,7 @@ from orchestrator.problem_responses import CONTENT_TYPE, document
 from orchestrator.problems import (
     BodyTooLarge,
     InFlight,
+    InsufficientUserAuthentication,
     InvalidRequest,
     PreconditionFailed,
     Problem,
@@ -27,8 +28,8 @@ from orchestrator.work_problems import (
 )
 
 _TEXT: Schema = {"type": "string"}
-_STATES: Schema = {"type": "array", "items": _TEXT}
-_MOVE: Schema = {"from": _TEXT, "to": {"type": ["string", "null"]}, "allowed": _STATES}
+_TEXTS: Schema = {"type": "array", "items": _TEXT}
+_MOVE: Schema = {"from": _TEXT, "to": {"type": ["string", "null"]}, "allowed": _TEXTS}
 _WAIT: Schema = {"retry_after": {"type": "integer", "minimum": 0, "description": "In seconds."}}
 _ERROR: Schema = {
     "type": "object",
@@ -38,6 +39,10 @@ _ERROR: Schema = {
 
 MEMBERS: Mapping[type[Problem], Schema] = {
     InvalidRequest: {"errors": {"type": "array", "items": _ERROR, "minItems": 1}},
+    InsufficientUserAuthentication: {
+        "acr_values": _TEXTS,
+        "max_age": {"type": ["integer", "null"], "minimum": 1, "description": "In seconds."},
+    },
     IllegalTransition: _MOVE,
     SessionExpired: _MOVE,
     StillReferenced: {"by": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}}},
@@ -56,6 +61,9 @@ MEMBERS: Mapping[type[Problem], Schema] = {
 
 SAMPLES: tuple[Problem, ...] = (
     InvalidRequest([("agent_role", "This field is required.")]),
+    InsufficientUserAuthentication(
+        "Your login must be at most 300 seconds old. Log in again.", acr_values=["mfa"], max_age=300
+    ),
     IllegalTransition(before="completed", to=None, allowed=()),
     SessionExpired(
         "It expired at 2026-01-31T09:00:00+00:00.",

@@ -80,6 +80,31 @@ class Unauthenticated(Problem):
         super().__init__(headers={"WWW-Authenticate": "Bearer"})
 
 
+class InsufficientUserAuthentication(Problem):
+    """The person's login is weaker or older than a decision requires (RFC 9470), or the token does not say.
+
+    `acr_values` lists the accepted levels of a login, the preferred one first; an empty list accepts any level.
+    `max_age` is the greatest accepted age of a login in seconds; null accepts any age. Ask the identity provider for a
+    new token with the `acr_values` and `max_age` that `WWW-Authenticate` names, and send the request again.
+    """
+
+    status = 401
+    slug = "insufficient-user-authentication"
+    title = "A stronger or more recent login is needed"
+
+    def __init__(self, detail: str = "", *, acr_values: Sequence[str] = (), max_age: int | None = None) -> None:
+        challenge = ['Bearer error="insufficient_user_authentication"']
+        if acr_values:
+            challenge.append(f'acr_values="{" ".join(acr_values)}"')
+        if max_age is not None:
+            challenge.append(f'max_age="{max_age}"')
+        super().__init__(
+            detail,
+            members={"acr_values": list(acr_values), "max_age": max_age},
+            headers={"WWW-Authenticate": ", ".join(challenge)},
+        )
+
+
 class Forbidden(Problem):
     """You are known, but this is not yours to do. A token without a known role or tenant may do nothing.
 
@@ -100,6 +125,18 @@ class SeparationOfDuties(Problem):
     status = 403
     slug = "separation-of-duties"
     title = "Somebody else has to decide that"
+
+
+class ClientMayNotDecide(Problem):
+    """The token was issued to a client whose tokens may not approve or reject (`OIDC_DECIDING_CLIENTS`).
+
+    A person's token in the hands of an agent must not decide. Decide in the admin, or with a token of a client that the
+    service's operator has named. A token with `act` never decides.
+    """
+
+    status = 403
+    slug = "client-may-not-decide"
+    title = "This client may not decide"
 
 
 class NotFound(Problem):

@@ -163,10 +163,19 @@ OIDC_AGENT_ROLES_CLAIM = env.text("OIDC_AGENT_ROLES_CLAIM", "agent_roles")
 OIDC_TENANT_CLAIM = env.text("OIDC_TENANT_CLAIM", "tenant")
 """The claim with the caller's tenant, as a dotted path."""
 
+OIDC_DECIDING_CLIENTS = env.names("OIDC_DECIDING_CLIENTS")
+"""The clients whose tokens may approve or reject by API. If it is not set, people decide in the admin only."""
+APPROVAL_ACR_VALUES = env.acr_values("APPROVAL_ACR_VALUES")
+"""The levels of login that a decision needs one of (`acr`), the preferred one first. If it is not set, any will do."""
+APPROVAL_MAX_AUTH_AGE_SECONDS = env.whole("APPROVAL_MAX_AUTH_AGE_SECONDS", 0, 0, 2_592_000)
+"""How old the login (`auth_time`) behind a decision may be, in seconds. 0 is any age."""
+
 LOCAL_KEY_FILE = VAR / "signing_key.pem"
 """The service's own signing key, made on the first run."""
 LOCAL_ISSUER = "local"
 LOCAL_AUDIENCE = "orchestrator"
+LOCAL_CLIENT = "issue_token"
+"""The client that local tokens name. It decides by API, for the local issuer only."""
 
 # The seals of the trail: see docs/audit.md. Outside the database, all of them.
 AUDIT_SEAL_KEY_FILE = env.place("AUDIT_SEAL_KEY_FILE", VAR / "seal_key.pem")

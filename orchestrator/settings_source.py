@@ -19,6 +19,7 @@ _TAKES = {
     "text": "text",
     "flag": "`on` or `off`",
     "names": "a comma list",
+    "acr_values": "a comma list",
     "networks": "a comma list of addresses and networks",
     "url": "an http or https address",
     "place": "a path",
