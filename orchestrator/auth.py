@@ -12,7 +12,7 @@ from rest_framework.request import Request
 
 from orchestrator import jwks
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role
-from orchestrator.claims import InvalidToken, path, short_text, words
+from orchestrator.claims import InvalidToken, moment, path, short_text, text_or_empty, words
 from orchestrator.problems import Forbidden
 from orchestrator.remembered import Remembered
 
@@ -28,6 +28,8 @@ _REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
 _REFUSED_HEADERS = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "enc", "zip"})
 # An ID token's marks (OpenID Connect Core, section 2): it says who logged in, not what they may ask of us.
 _ID_TOKEN_CLAIMS = frozenset({"nonce", "at_hash", "c_hash", "s_hash"})
+# OpenID Connect Core and Keycloak; RFC 9068; Okta; version 1.0 of Entra ID.
+_CLIENT_CLAIMS = ("azp", "client_id", "cid", "appid")
 _KTY = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
 _remembered: Remembered[tuple[Mapping[str, Any], jwks.Issuer]] = Remembered()
 _ROLE_NAMES = {**{role.value: role for role in Role}, "orchestrator": Role.OPERATOR}
@@ -55,11 +57,14 @@ def verify(token: str, origin: Origin) -> Actor:
     return Actor(
         identity=identity,
         tenant=tenant_in(claims, issuer),
-        kind=_kind(claims, behalf),
+        kind=_kind(claims, behalf, issuer),
         origin=origin,
         roles=roles,
         agent_roles=frozenset(words(claims, settings.OIDC_AGENT_ROLES_CLAIM)),
         on_behalf_of=behalf,
+        client=_client(claims),
+        acr=text_or_empty(claims, "acr"),
+        authenticated_at=moment(claims, "auth_time"),
     )
 
 
@@ -155,11 +160,17 @@ def _who(claims: Mapping[str, Any], issuer: jwks.Issuer) -> tuple[Identity, Iden
     return agent, principal
 
 
-def _kind(claims: Mapping[str, Any], behalf: Identity | None) -> Kind:
+def _kind(claims: Mapping[str, Any], behalf: Identity | None, issuer: jwks.Issuer) -> Kind:
+    """Return the kind of caller. A person needs a positive sign; what is not recognised is a service account."""
     if behalf is not None:
         return Kind.AGENT
-    named = str(claims.get("preferred_username", "")).startswith("service-account-")
-    return Kind.SERVICE_ACCOUNT if named or claims.get("client_id") == claims["sub"] else Kind.PERSON
+    return Kind.PERSON if issuer.person_rules.match(claims) else Kind.SERVICE_ACCOUNT
+
+
+def _client(claims: Mapping[str, Any]) -> str:
+    """Return the client that the token was issued to: the first of its claims that is there, or ""."""
+    named = next((name for name in _CLIENT_CLAIMS if claims.get(name) is not None), None)
+    return "" if named is None else text_or_empty(claims, named)
 
 
 def roles_in(claims: Mapping[str, Any]) -> frozenset[Role]:

@@ -1,6 +1,8 @@
 """Reading claims: values that somebody else wrote, taken only in the form we expect."""
 
+import unicodedata
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 _LONGEST = 255
@@ -38,3 +40,22 @@ def short_text(claims: Mapping[str, Any], name: str, default: str | None = None)
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST or not value.isprintable():
         raise InvalidToken(f"{name} is missing or unusable")
     return value
+
+
+def text_or_empty(claims: Mapping[str, Any], name: str) -> str:
+    """Return a printable claim of 1 to 255 characters, in NFC, or "" where it is missing or unusable."""
+    value = claims.get(name)
+    if not isinstance(value, str) or len(value) > _LONGEST or not value.isprintable() or not value.strip():
+        return ""
+    return unicodedata.normalize("NFC", value)
+
+
+def moment(claims: Mapping[str, Any], name: str) -> datetime | None:
+    """Return a NumericDate (RFC 7519, section 2), or None where it is missing or unusable."""
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        return None
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None

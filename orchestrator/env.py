@@ -13,9 +13,12 @@ from psycopg.conninfo import conninfo_to_dict
 from redis import ConnectionPool
 from redis.exceptions import RedisError
 
+from orchestrator import person_rules
+
 _ON = {"1", "true", "yes", "on"}
 _MOST_DIGITS = 18
 _OFF = {"0", "false", "no", "off"}
+LOCAL_ISSUER = "local"
 
 # libpq's own defaults wait for minutes, or for ever, for a server that is gone without a word. These notice it within
 # ten seconds, which is as long as a statement may run; on a unix socket they mean nothing. See docs/adr/0009.
@@ -198,15 +201,21 @@ def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
 def issuers() -> tuple[dict[str, object], ...]:
     """The identity providers: one by OIDC_ISSUER_URL and its companions, or several as JSON in OIDC_ISSUERS.
 
-    Each has `issuer`, `audience`, `jwks_url` ("" for the discovery's) and `tenants`, those it may assert.
+    Each has `issuer`, `audience`, `jwks_url` ("" for the discovery's), `tenants`, those it may assert, and perhaps
+    `person_rules`.
     """
+    rules = text("OIDC_PERSON_RULES", "")
     several = os.environ.get("OIDC_ISSUERS") or os.environ.get("OIDC_ISSUERS_FILE")
     if several:
+        if rules:
+            raise ImproperlyConfigured("OIDC_PERSON_RULES is for a single issuer: set person_rules in OIDC_ISSUERS.")
         found = tuple(_issuer(entry) for entry in _json_list("OIDC_ISSUERS"))
         if len({entry["issuer"] for entry in found}) < len(found):
             raise ImproperlyConfigured("OIDC_ISSUERS names an issuer twice.")
         return found
     if not os.environ.get("OIDC_ISSUER_URL", "").strip():
+        if rules:
+            raise ImproperlyConfigured("OIDC_PERSON_RULES is for OIDC_ISSUER_URL, which is not set.")
         return ()
     return (
         {
@@ -214,8 +223,18 @@ def issuers() -> tuple[dict[str, object], ...]:
             "audience": text("OIDC_AUDIENCE"),
             "jwks_url": url("OIDC_JWKS_URL") if os.environ.get("OIDC_JWKS_URL") else "",
             "tenants": names("OIDC_TENANTS", ("default",)),
+            **({"person_rules": _person_rules(rules)} if rules else {}),
         },
     )
+
+
+def _person_rules(rules: str) -> object:
+    try:
+        found: object = json.loads(rules)
+        person_rules.read(found if found is not None else "null")
+    except (ValueError, RecursionError) as error:
+        raise ImproperlyConfigured(f"OIDC_PERSON_RULES cannot be used: {error}.") from error
+    return found
 
 
 def _json_list(name: str) -> list[object]:
@@ -237,4 +256,10 @@ def _issuer(entry: object) -> dict[str, object]:
         raise ImproperlyConfigured(
             "OIDC_ISSUERS: each issuer needs issuer, audience and tenants (a list of names), and may have jwks_url."
         )
+    if given["issuer"] == LOCAL_ISSUER:
+        raise ImproperlyConfigured(f"OIDC_ISSUERS: {LOCAL_ISSUER} is the service's own name as an issuer.")
+    try:
+        person_rules.read(given.get("person_rules"))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"OIDC_ISSUERS: the person_rules of an issuer cannot be used: {error}.") from error
     return given

@@ -9,10 +9,13 @@ from django.conf import settings
 from jwt import PyJWK
 from jwt.algorithms import OKPAlgorithm
 
-from orchestrator import local_key
+from orchestrator import local_key, person_rules
 from orchestrator.key_cache import KeyCache, discovered_keys, fetch_json
+from orchestrator.person_rules import Condition, PersonRules
 
 ANY_TENANT = "*"
+LOCAL_RULES = PersonRules(signs=(Condition("kind", "equals", "person"),))
+"""The local issuer says the kind itself, in a claim that is believed of no other."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Issuer:
     key: Callable[[str], PyJWK | None]
     tenants: frozenset[str]
     fallback_tenant: str | None
+    person_rules: PersonRules = person_rules.DEFAULT
 
     def may_assert(self, tenant: str) -> bool:
         """Whether it may speak for this tenant."""
@@ -54,6 +58,7 @@ def _configured(given: Mapping[str, Any], *, alone: bool) -> Issuer:
         key=KeyCache(partial(fetch_json, address) if address else discovered_keys(given["issuer"])).key,
         tenants=frozenset(given["tenants"]),
         fallback_tenant="default" if alone else None,
+        person_rules=person_rules.read(given.get("person_rules")),
     )
 
 
@@ -67,4 +72,5 @@ def _local() -> Issuer:
         key={kid: jwk}.get,
         tenants=frozenset({ANY_TENANT}),
         fallback_tenant="default",
+        person_rules=LOCAL_RULES,
     )

@@ -152,7 +152,9 @@ OIDC_ISSUERS = env.issuers()
 - `OIDC_AUDIENCE` (text): The audience that its tokens must name; must be set with an issuer.
 - `OIDC_JWKS_URL` (an http or https address): Where its keys are, if not where its discovery document says.
 - `OIDC_TENANTS` (a comma list): The tenants it may assert, `default` unless set; `*` is any.
-- `OIDC_ISSUERS` (JSON): Several issuers, a list of `{issuer, audience, jwks_url, tenants}`, instead of the four above.
+- `OIDC_PERSON_RULES` (JSON): By which claims its tokens are a person's; see [security](security.md#persons).
+- `OIDC_ISSUERS` (JSON): Several issuers, a list of `{issuer, audience, jwks_url, tenants, person_rules}`, instead of
+  the five above.
 """
 
 # Where in a token the caller's rights stand: dotted paths into the claims.
@@ -172,7 +174,7 @@ APPROVAL_MAX_AUTH_AGE_SECONDS = env.whole("APPROVAL_MAX_AUTH_AGE_SECONDS", 0, 0,
 
 LOCAL_KEY_FILE = VAR / "signing_key.pem"
 """The service's own signing key, made on the first run."""
-LOCAL_ISSUER = "local"
+LOCAL_ISSUER = env.LOCAL_ISSUER
 LOCAL_AUDIENCE = "orchestrator"
 LOCAL_CLIENT = "issue_token"
 """The client that local tokens name. It decides by API, for the local issuer only."""

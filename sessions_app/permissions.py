@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models.expressions import RawSQL
 
 from orchestrator.actors import Actor, Kind, Role
+from orchestrator.deciding import may_sign
 from orchestrator.problems import Forbidden, NotFound
 from sessions_app.models import Approval, Attempt, Decision, Recorded, Session, Task
 from sessions_app.models.clock import ClockTimestamp
@@ -168,8 +169,11 @@ def insist_may_use(actor: Actor) -> None:
 
 
 def may_decide(actor: Actor) -> bool:
-    """Whether this actor decides anything at all: people do, as approvers. An operator has no way round."""
-    return actor.kind is Kind.PERSON and actor.has(Role.APPROVER)
+    """Return whether this actor decides anything at all: people do, as approvers, through a way in that may sign.
+
+    An operator has no way round.
+    """
+    return may_sign(actor) and actor.has(Role.APPROVER)
 
 
 def insist_is_approver(actor: Actor) -> None:

@@ -4,12 +4,20 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from django.conf import settings
 from django.test import Client
 
 from orchestrator.management.commands import issue_token
 
 AGENT_ROLE = "finance"
-_OPTIONS = {"tenant": "default", "ttl": 3600, "act_subject": None, "service_account": False}
+_OPTIONS = {
+    "tenant": "default",
+    "ttl": 3600,
+    "act_subject": None,
+    "service_account": False,
+    "client": settings.LOCAL_CLIENT,
+    "acr": "",
+}
 
 
 def token(subject: str = "alice", roles: str = "agent", agent_roles: str = AGENT_ROLE, **options: Any) -> str:

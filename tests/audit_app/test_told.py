@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from psycopg.types.json import Jsonb
 
 from orchestrator import boundary
@@ -116,7 +117,9 @@ def test_what_heartbeats_and_attempts_leave_is_in_order(place: Place) -> None:
 def person(name: str) -> Actor:
     origin = Origin(Via.API, "request-1", "trace-1", "192.0.2.7")
     roles, agent_roles = frozenset({Role.APPROVER}), frozenset({"manager"})
-    return Actor(Identity("local", name), "default", Kind.PERSON, origin, roles=roles, agent_roles=agent_roles)
+    return Actor(
+        Identity("local", name), "default", Kind.PERSON, origin, roles, agent_roles, client=settings.LOCAL_CLIENT
+    )
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from tests.listening import listening
 from tests.orchestrator.tokens import GONE
 
 AUDIENCE = "orchestrator-api"
+CLIENT = "orchestrator-web"
+"""The client by which people decide, where a test sets OIDC_DECIDING_CLIENTS to it."""
 _JWKS: dict[str, Any] = {"RS256": RSAAlgorithm, "PS256": RSAAlgorithm, "ES256": ECAlgorithm, "EdDSA": OKPAlgorithm}
 
 
@@ -93,6 +95,11 @@ class KeyServer:
         }
         kept = {name: value for name, value in said.items() if value is not GONE}
         return jwt.encode(kept, key or private_key(algorithm), algorithm, headers={"kid": kid})
+
+    def person_token(self, **claims: Any) -> str:
+        """The token of an approver of the role manager who logged in by CLIENT, unless claims say otherwise."""
+        login = {"sid": "a-login", "azp": CLIENT, "realm_access": {"roles": ["approver"]}, "agent_roles": ["manager"]}
+        return self.token(**{**login, **claims})
 
 
 @contextmanager

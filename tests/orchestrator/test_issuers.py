@@ -369,7 +369,10 @@ def test_what_is_remembered_is_the_token_and_not_the_way_it_came(server: KeyServ
 
 # The settings.
 
-NAMES = ("OIDC_ISSUERS", "OIDC_ISSUERS_FILE", "OIDC_ISSUER_URL", "OIDC_AUDIENCE", "OIDC_JWKS_URL", "OIDC_TENANTS")
+NAMES = (
+    *("OIDC_ISSUERS", "OIDC_ISSUERS_FILE", "OIDC_ISSUER_URL", "OIDC_AUDIENCE", "OIDC_JWKS_URL", "OIDC_TENANTS"),
+    "OIDC_PERSON_RULES",
+)
 ONE = {"OIDC_ISSUER_URL": "https://id.example/realms/dev", "OIDC_AUDIENCE": AUDIENCE}
 GOOD = {"issuer": "https://a.example", "audience": "x", "tenants": ["acme"]}
 
@@ -415,6 +418,8 @@ BAD: dict[str, Any] = {
     "tenants a word": json.dumps([{**GOOD, "tenants": "acme"}]),
     "a tenant a number": json.dumps([{**GOOD, "tenants": ["acme", 7]}]),
     "jwks_url a number": json.dumps([{**GOOD, "jwks_url": 7}]),
+    "the service itself as an issuer": json.dumps([{**GOOD, "issuer": "local"}]),
+    "malformed person_rules": json.dumps([{**GOOD, "person_rules": {"any_of": []}}]),
     "an issuer twice": json.dumps([GOOD, {**GOOD, "tenants": ["globex"]}]),
 }
 
@@ -430,3 +435,23 @@ def test_refuses_a_single_issuer_that_it_cannot_use(configure: Callable[..., Any
     assert len(configure(**ONE)) == 1
     with pytest.raises(ImproperlyConfigured, match=next(iter(changed))):
         configure(**{**ONE, **changed})
+
+
+RULES = {"any_of": ["uid"], "none_of": [{"claim": "scp", "equals": "jobs"}]}
+
+
+def test_reads_the_rules_by_which_tokens_are_a_person_s(configure: Callable[..., Any]) -> None:
+    assert configure(**ONE, OIDC_PERSON_RULES=json.dumps(RULES))[0]["person_rules"] == RULES
+    several = json.dumps([{**GOOD, "person_rules": RULES}])
+    assert configure(OIDC_ISSUERS=several)[0]["person_rules"] == RULES
+
+
+@pytest.mark.parametrize("rules", ["{", "[]", "{}", "null", '{"any_of": []}', '{"anyof": ["sid"]}', "[" * 100_000])
+def test_refuses_person_rules_that_it_cannot_use(configure: Callable[..., Any], rules: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="OIDC_PERSON_RULES"):
+        configure(**ONE, OIDC_PERSON_RULES=rules)
+
+
+def test_refuses_rules_for_a_single_issuer_beside_several(configure: Callable[..., Any]) -> None:
+    with pytest.raises(ImproperlyConfigured, match="OIDC_PERSON_RULES"):
+        configure(OIDC_ISSUERS=json.dumps([GOOD]), OIDC_PERSON_RULES=json.dumps(RULES))

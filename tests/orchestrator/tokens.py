@@ -45,6 +45,8 @@ def claims(**changes: Any) -> dict[str, Any]:
         "iss": settings.LOCAL_ISSUER,
         "aud": settings.LOCAL_AUDIENCE,
         "sub": "alice",
+        "kind": "person",
+        "azp": settings.LOCAL_CLIENT,
         "iat": after(0),
         "exp": after(600),
         "realm_access": {"roles": ["agent"]},

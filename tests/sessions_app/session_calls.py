@@ -67,6 +67,7 @@ def somebody(subject: str = "alice", *, tenant: str = "default", agent_roles: tu
         origin=Origin(Via.API),
         roles=frozenset({Role.AGENT}),
         agent_roles=frozenset(agent_roles),
+        client=settings.LOCAL_CLIENT,
     )
 
 

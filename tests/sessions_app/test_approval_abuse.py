@@ -9,7 +9,7 @@ import pytest
 from audit_app.models import AuditEvent
 from sessions_app.models import Approval, Decision
 from tests.api import Api, token
-from tests.orchestrator.key_server import KeyServer, jwk, serving, trusting
+from tests.orchestrator.key_server import CLIENT, KeyServer, jwk, serving, trusting
 from tests.sessions_app import task_states
 from tests.sessions_app.approval_calls import (
     ACTION,
@@ -103,8 +103,9 @@ def test_self_approval_through_a_second_token_of_the_same_subject(verb: str) -> 
 
 
 @pytest.fixture
-def issuers() -> Iterator[tuple[KeyServer, KeyServer]]:
-    """Two that are trusted."""
+def issuers(settings: Any) -> Iterator[tuple[KeyServer, KeyServer]]:
+    """Two that are trusted, by whose client people may decide."""
+    settings.OIDC_DECIDING_CLIENTS = (CLIENT,)
     with serving() as one, serving() as other:
         for server in (one, other):
             server.shows(jwk("key-1"))
@@ -114,13 +115,8 @@ def issuers() -> Iterator[tuple[KeyServer, KeyServer]]:
 
 def test_the_same_subject_of_another_issuer_is_another_person(issuers: tuple[KeyServer, KeyServer]) -> None:
     one, other = issuers
-    as_approver: dict[str, Any] = {
-        "realm_access": {"roles": ["approver"]},
-        "agent_roles": ["manager"],
-        "tenant": "default",
-    }
     asks = Api(one.token(sub="petra", tenant="default"))
-    own, theirs = Api(one.token(sub="petra", **as_approver)), Api(other.token(sub="petra", **as_approver))
+    own, theirs = (Api(server.person_token(sub="petra", tenant="default")) for server in (one, other))
     asked = asks.post("/approvals", {"task_id": str(task_of(ask()).pk), "approver_role": "manager"})
     approval = Approval.objects.get(pk=asked.json()["approval_id"])
     with nothing_but_refused(("petra", "approve", "separation-of-duties")):
@@ -138,7 +134,7 @@ def test_an_agent_of_another_issuer_does_not_hide_for_whom_it_asks(issuers: tupl
     asked = asks.post("/approvals", {"task_id": str(task_of(ask()).pk), "approver_role": "manager"})
     assert asked.status_code == 201, asked.content
     approval = Approval.objects.get(pk=asked.json()["approval_id"])
-    person = Api(one.token(sub="petra", tenant="default", realm_access={"roles": ["approver"]}, agent_roles="manager"))
+    person = Api(one.person_token(sub="petra", tenant="default"))
     with nothing_but_refused(("petra", "approve", "separation-of-duties")):
         problem_of(person.post(where(approval, "approve"), {}), 403, "separation-of-duties")
 

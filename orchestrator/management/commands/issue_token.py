@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from orchestrator import local_key
-from orchestrator.actors import Role
+from orchestrator.actors import Kind, Role
 
 
 class Command(BaseCommand):
@@ -28,6 +28,8 @@ class Command(BaseCommand):
         parser.add_argument("--ttl", type=int, default=3600, help="seconds it is valid for")
         parser.add_argument("--act-subject", help="an agent that acts for the subject")
         parser.add_argument("--service-account", action="store_true", help="for a service rather than a person")
+        parser.add_argument("--client", default=settings.LOCAL_CLIENT, help="the client that it is issued to")
+        parser.add_argument("--acr", default="", help="the level of the login, for APPROVAL_ACR_VALUES")
 
     def handle(self, *args: Any, **options: Any) -> str:
         """Sign it."""
@@ -51,6 +53,9 @@ def _claims(options: dict[str, Any]) -> dict[str, Any]:
         "iat": now,
         "exp": now + options["ttl"],
         "jti": str(uuid.uuid4()),
+        "kind": str(Kind.SERVICE_ACCOUNT if options["service_account"] else Kind.PERSON),
+        "azp": options["client"],
+        "auth_time": now,
     }
     _put(claims, settings.OIDC_ROLES_CLAIM, _words(options["roles"]))
     _put(claims, settings.OIDC_AGENT_ROLES_CLAIM, _words(options["agent_roles"]))
@@ -59,6 +64,8 @@ def _claims(options: dict[str, Any]) -> dict[str, Any]:
         claims["act"] = {"sub": options["act_subject"]}
     if options["service_account"]:
         claims["client_id"] = options["subject"]
+    if options["acr"]:
+        claims["acr"] = options["acr"]
     return claims
 
 
