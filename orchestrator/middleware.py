@@ -145,7 +145,8 @@ class Bearer(Middleware):
         if not (token := bearer(request)):
             raise InvalidToken("no bearer token")
         caller = verify(token, Origin(Via.API, request.request_id, request.trace.id, address))
-        if any(cut_off.includes(somebody) for somebody in (caller.identity, caller.on_behalf_of) if somebody):
+        identities = (caller.identity, caller.on_behalf_of)
+        if any(cut_off.includes(identity, caller.tenant) for identity in identities if identity):
             raise InvalidToken("cut off")
         return caller
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
+from django.db import connection
 
 from orchestrator import boundary
 from orchestrator.actors import Identity, Role
@@ -57,6 +58,7 @@ def row_of(identity: Identity, tenant: str) -> Person:
 
 
 def _written(identity: Identity, columns: Mapping[str, Any]) -> Person:
+    _hold_logins(identity)
     person = row_of(identity, columns["tenant"])
     if not person.is_active:
         raise Forbidden("Your access was withdrawn. An operator can restore it.")
@@ -64,7 +66,16 @@ def _written(identity: Identity, columns: Mapping[str, Any]) -> Person:
         setattr(person, name, value)
     person.is_superuser = False
     person.save(update_fields=["is_superuser", *columns])
+    elsewhere = Person.objects.filter(issuer=identity.issuer, subject=identity.subject).exclude(pk=person.pk)
+    # The provider now names another tenant. Only an operator of a tenant cuts off there, so is_active stays.
+    elsewhere.update(roles=[], agent_roles=[], is_staff=False, is_superuser=False)
     return person
+
+
+def _hold_logins(identity: Identity) -> None:
+    """Let the logins of one identity follow one another, in any tenant. No tenant has an empty name."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT people_hold('', ARRAY[%s], ARRAY[%s])", [identity.issuer, identity.subject])
 
 
 def _rights(claims: Mapping[str, Any], access_token: object, issuer: Issuer) -> dict[str, Any]:

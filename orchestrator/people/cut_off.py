@@ -1,4 +1,4 @@
-"""Who was cut off: an operator's word against a subject holds before its tokens expire."""
+"""Who is cut off in which tenant: an operator of a tenant shuts a subject out there before its tokens expire."""
 
 import threading
 import time
@@ -20,17 +20,17 @@ class CutOff:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._read_at: float | None = None
-        self._inactive: frozenset[Identity] = frozenset()
+        self._inactive: frozenset[tuple[str, Identity]] = frozenset()
         # One reader at a time: the others would only ask the same.
         self._reading = threading.Lock()
 
-    def includes(self, identity: Identity) -> bool:
-        """Whether this subject is cut off. Raises ServiceUnavailable where that cannot be known: fail closed."""
+    def includes(self, identity: Identity, tenant: str) -> bool:
+        """Return whether this subject is cut off in this tenant. Raises ServiceUnavailable if that cannot be known."""
         if self._is_due():
             with self._reading:
                 if self._is_due():
                     self._read()
-        return identity in self._inactive
+        return (tenant, identity) in self._inactive
 
     def forget(self) -> None:
         """Read anew at the next question."""
@@ -41,8 +41,8 @@ class CutOff:
 
     def _read(self) -> None:
         try:
-            rows = Person.objects.filter(is_active=False).values_list("issuer", "subject")
-            self._inactive = frozenset(Identity(issuer, subject) for issuer, subject in rows)
+            rows = Person.objects.filter(is_active=False).values_list("tenant", "issuer", "subject")
+            self._inactive = frozenset((tenant, Identity(issuer, subject)) for tenant, issuer, subject in rows)
         except (DatabaseError, InterfaceError) as error:
             raise ServiceUnavailable("The database cannot be reached, or is too busy.") from error
         self._read_at = self._clock()

@@ -34,17 +34,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The worker has just read who is cut off, nobody; from here on its clock is moved by the test."""
     clock = Clock()
     worker = CutOff(clock)
-    assert not worker.includes(ALICE)
+    assert not worker.includes(ALICE, "default")
     monkeypatch.setattr(middleware, "cut_off", worker)
     return clock
 
 
-def person(subject: str = "alice", issuer: str = "local", *, is_active: bool) -> Person:
+def person(subject: str = "alice", issuer: str = "local", *, tenant: str = "default", is_active: bool) -> Person:
     """Somebody as a row."""
     known, _ = Person.objects.update_or_create(
+        tenant=tenant,
         issuer=issuer,
         subject=subject,
-        defaults={"username": f"{issuer}|{subject}", "is_active": is_active},
+        defaults={"username": f"{tenant}|{issuer}|{subject}", "is_active": is_active},
     )
     return known
 
@@ -76,7 +77,7 @@ def test_who_is_cut_off_is_out_after_thirty_seconds_at_the_latest(clock: Clock) 
     assert (answer.status_code, answer.json()["type"]) == (401, "/problems/unauthenticated")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert answer.json()["detail"] == Api(None).get("/sessions").json()["detail"]
-    assert status(token("alice", roles="operator", agent_roles="", tenant="acme")) == 401
+    assert status(token("alice", roles="operator", agent_roles="")) == 401
     assert SECONDS <= 30
 
 
@@ -110,6 +111,21 @@ def test_nobody_else_is_cut_off_with_it(clock: Clock) -> None:
     assert [status(token(subject)) for subject in ("bob", "carol", "nobody-known", "Alice", "alic")] == [200] * 5
 
 
+def test_a_subject_is_cut_off_in_one_tenant_and_not_in_another(clock: Clock) -> None:
+    here, there = token("alice"), token("alice", tenant="acme")
+    agent_here, agent_there = (token("bob", act_subject="alice", tenant=tenant) for tenant in ("default", "acme"))
+    person(is_active=False)
+    person(tenant="acme", is_active=True)
+    clock.now += SECONDS
+    assert [status(bearer) for bearer in (here, agent_here)] == [401, 401]
+    assert [status(bearer) for bearer in (there, agent_there)] == [200, 200]
+    person(tenant="acme", is_active=False)
+    person(is_active=True)
+    clock.now += SECONDS
+    assert [status(bearer) for bearer in (here, agent_here)] == [200, 200]
+    assert [status(bearer) for bearer in (there, agent_there)] == [401, 401]
+
+
 @pytest.mark.parametrize("cut", ["alice", "bot"])
 def test_an_agent_is_out_with_its_principal_as_by_itself(clock: Clock, cut: str) -> None:
     bearer = token("alice", act_subject="bot")
@@ -134,15 +150,15 @@ def test_it_is_read_once_in_thirty_seconds_however_many_ask() -> None:
     worker = CutOff(clock)
     with CaptureQueriesContext(connection) as captured:
         for number in range(100):
-            worker.includes(Identity("local", f"caller-{number}"))
+            worker.includes(Identity("local", f"caller-{number}"), "default")
             clock.now += 0.29
         assert len(captured) == 1
         clock.now += 1.1
-        worker.includes(ALICE)
+        worker.includes(ALICE, "default")
         assert len(captured) == 2
         worker.forget()
-        worker.includes(ALICE)
-        worker.includes(ALICE)
+        worker.includes(ALICE, "default")
+        worker.includes(ALICE, "default")
     assert len(captured) == 3
 
 
@@ -154,7 +170,7 @@ def test_many_at_once_read_it_once() -> None:
     def asked(_: int) -> bool:
         try:
             with CaptureQueriesContext(connection) as captured:
-                found = worker.includes(ALICE)
+                found = worker.includes(ALICE, "default")
             read.append(len(captured))
             return found
         finally:
@@ -187,8 +203,8 @@ def test_it_is_read_again_as_soon_as_the_database_is_back() -> None:
     place["HOST"] = "/nowhere"
     try:
         with pytest.raises(ServiceUnavailable):
-            worker.includes(ALICE)
+            worker.includes(ALICE, "default")
     finally:
         connection.close()
         place["HOST"] = host
-    assert worker.includes(ALICE)
+    assert worker.includes(ALICE, "default")

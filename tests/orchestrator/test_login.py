@@ -280,3 +280,59 @@ def test_an_id_token_is_no_way_into_the_api(browser: Browser, provider: OidcProv
 def test_an_access_token_is_not_kept(browser: Browser) -> None:
     browser.log_in()
     assert not any("access" in name for name, _ in [*browser.client.session.items()])
+
+
+# Of several tenants.
+
+
+def rows() -> dict[str, tuple[Any, ...]]:
+    """The rights of each row, by its tenant."""
+    columns = ("tenant", "roles", "agent_roles", "is_staff", "is_superuser", "is_active")
+    return {tenant: tuple(rest) for tenant, *rest in Person.objects.values_list(*columns)}
+
+
+def test_a_login_in_another_tenant_ends_the_rights_in_the_one_before(browser: Browser, provider: OidcProvider) -> None:
+    browser.log_in(tenant="default", agent_roles=["finance"])
+    Person.objects.update(is_superuser=True)
+    assert browser.is_in()
+    other = Browser(provider)
+    other.log_in(**roles("auditor"), tenant="acme")
+    assert rows() == {
+        "default": ([], [], False, False, True),
+        "acme": (["auditor"], [], True, False, True),
+    }
+    assert other.is_in()
+    assert not browser.is_in()
+
+
+def test_a_login_in_another_tenant_leaves_other_people_alone(browser: Browser, provider: OidcProvider) -> None:
+    browser.log_in(sub="8", tenant="default", access={"sub": "8"})
+    Browser(provider).log_in(tenant="acme")
+    assert [rights[2] for rights in rows().values()] == [True, True]
+
+
+def test_who_is_cut_off_in_one_tenant_may_log_in_to_another(browser: Browser, provider: OidcProvider) -> None:
+    browser.log_in(tenant="default")
+    Person.objects.update(is_active=False)
+    assert browser.log_in(tenant="default").status_code == 403
+    other = Browser(provider)
+    assert other.log_in(tenant="acme").status_code == 302
+    assert other.is_in()
+    assert (rows()["default"][-1], rows()["acme"][-1]) == (False, True)
+
+
+def test_of_logins_to_two_tenants_at_once_one_has_the_rights_in_the_end(provider: OidcProvider) -> None:
+    browsers = [Browser(provider) for _ in range(8)]
+    codes = [
+        provider.grant(browser.begin(), **ROLES, tenant=("default", "acme")[turn % 2])
+        for turn, browser in enumerate(browsers)
+    ]
+    together = threading.Barrier(len(browsers))
+
+    def back(browser: Browser, code: str) -> int:
+        together.wait()
+        return int(browser.back(code).status_code)
+
+    came = [in_a_thread(partial(back, browser, code)) for browser, code in zip(browsers, codes, strict=True)]
+    assert [one.result() for one in came] == [302] * len(browsers)
+    assert sorted(rights[2] for rights in rows().values()) == [False, True]

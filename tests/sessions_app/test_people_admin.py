@@ -13,7 +13,6 @@ from orchestrator import boundary, jwks
 from orchestrator.actors import Identity
 from orchestrator.people.cut_off import cut_off
 from orchestrator.people.models import Person
-from orchestrator.problems import NotFound
 from sessions_app.transitions import person as transitions
 from tests.api import Api, token
 from tests.work import actor
@@ -192,9 +191,31 @@ def test_somebody_of_another_tenant_is_not_there_to_be_cut_off(operator_page: Cl
     eve = person("eve", "operator", tenant="acme")
     for act in ("cut-off", "restore"):
         assert operator_page.post(act_on(eve, act), REASON).status_code == 404
-    by_name = operator_page.post(f"{PEOPLE}cut-off/", {**REASON, "issuer": "local", "subject": "eve"})
-    assert by_name.status_code == 404
     assert is_active(eve)
+
+
+def test_a_subject_of_a_shared_issuer_is_cut_off_in_the_operator_s_own_tenant_alone(operator_page: Client) -> None:
+    eve = person("eve", "operator", tenant="acme")
+    here, there = Api(token("eve")), Api(token("eve", tenant="acme"))
+    by_name = operator_page.post(f"{PEOPLE}cut-off/", {**REASON, "issuer": "local", "subject": "eve"})
+    own = Person.objects.get(subject="eve", tenant="default")
+    assert (by_name.status_code, by_name["Location"]) == (302, page_of(own))
+    assert (own.is_active, own.is_staff, own.roles) == (False, False, [])
+    assert (here.get("/sessions").status_code, there.get("/sessions").status_code) == (401, 200)
+    assert at_the_admin(eve).get("/admin/").status_code == 200
+
+    theirs = at_the_admin(person("otto", "operator", tenant="acme"))
+    shown = theirs.get(PEOPLE).content.decode()
+    assert page_of(eve) in shown
+    assert page_of(own) not in shown
+    for act in ("cut-off", "restore"):
+        assert theirs.post(act_on(own, act), REASON).status_code == 404
+    theirs.post(act_on(eve, "cut-off"), REASON)
+    assert (here.get("/sessions").status_code, there.get("/sessions").status_code) == (401, 401)
+    theirs.post(act_on(eve, "restore"), REASON)
+    assert (here.get("/sessions").status_code, there.get("/sessions").status_code) == (401, 200)
+    assert not is_active(own)
+    assert [event.tenant for event in AuditEvent.objects.order_by("id")] == ["default", "acme", "acme"]
 
 
 def test_an_issuer_that_may_not_speak_for_the_tenant_is_not_offered(operator_page: Client, settings: Any) -> None:
@@ -264,10 +285,10 @@ def test_nothing_is_changed_when_the_event_cannot_be_written(alice: Person) -> N
     assert not AuditEvent.objects.exists()
 
 
-def test_a_transition_refuses_somebody_of_another_tenant(alice: Person) -> None:
+def test_a_transition_moves_the_row_of_its_actor_s_tenant_alone(alice: Person) -> None:
     foreign = actor("olga", tenant="acme")
-    with pytest.raises(NotFound):
-        boundary.write(lambda: transitions.cut_off(Identity("local", "alice"), actor=foreign, reason=""))
+    cut = boundary.write(lambda: transitions.cut_off(Identity("local", "alice"), actor=foreign, reason=""))
+    assert (cut.tenant, cut.is_active) == ("acme", False)
     assert is_active(alice)
 
 
@@ -277,6 +298,6 @@ def test_a_transition_refuses_to_run_outside_the_boundary(alice: Person) -> None
 
 
 def test_the_worker_that_was_told_does_not_wait(operator_page: Client, alice: Person) -> None:
-    assert not cut_off.includes(Identity("local", "alice"))
+    assert not cut_off.includes(Identity("local", "alice"), "default")
     operator_page.post(act_on(alice, "cut-off"), REASON)
-    assert cut_off.includes(Identity("local", "alice"))
+    assert cut_off.includes(Identity("local", "alice"), "default")
