@@ -1,5 +1,6 @@
 """The person at the admin, as an actor."""
 
+from dataclasses import replace
 from typing import cast
 
 from django.http import HttpRequest
@@ -7,6 +8,7 @@ from django.http import HttpRequest
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
 from orchestrator.addresses import client_address
 from orchestrator.middleware import Call
+from orchestrator.people import logins
 from orchestrator.people.models import Person
 
 
@@ -16,11 +18,12 @@ def actor_of(request: HttpRequest) -> Actor:
     Only behind `site.admin_view`, which lets nobody else in.
     """
     assert isinstance(request.user, Person)
-    return as_actor(request.user, request)
+    how = logins.authentication(request)
+    return replace(as_actor(request.user, request), acr=how.acr, authenticated_at=how.at)
 
 
 def as_actor(person: Person, request: HttpRequest) -> Actor:
-    """Somebody at the admin, by this request, whether or not they are logged in yet."""
+    """Return a person at the admin, who need not be logged in yet: nothing is said of how they logged in."""
     call = cast(Call, request)
     return Actor(
         identity=Identity(person.issuer, person.subject),

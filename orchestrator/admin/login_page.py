@@ -9,6 +9,7 @@ from django.contrib.auth.views import PasswordChangeView
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils import timezone
 from unfold.forms import AdminOwnPasswordChangeForm
 
 from orchestrator.people import logins
@@ -36,7 +37,8 @@ class LoginPage:
         }
         answer: HttpResponse = super().login(request, {**ways, **(extra_context or {})})  # type: ignore[misc]
         if request.method == "POST" and isinstance(answer, HttpResponseRedirect):
-            logins.begin(request)
+            # A password names no level of login, so it satisfies no APPROVAL_ACR_VALUES.
+            logins.begin(request, logins.Authentication(at=timezone.now()))
         return answer
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
@@ -47,3 +49,10 @@ class LoginPage:
             extra_context={**self.each_context(request), **(extra_context or {})},  # type: ignore[attr-defined]
         )
         return view(request)
+
+
+def login_again(request: HttpRequest, back: str) -> str | None:
+    """Return where the person logs in again at the provider, to come back to a page; None if that is not their way."""
+    if not is_offered() or "oidc_id_token" not in request.session:
+        return None
+    return f"{reverse('oidc_authentication_init')}?{urlencode({REDIRECT_FIELD_NAME: back, 'again': '1'})}"

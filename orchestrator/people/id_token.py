@@ -1,13 +1,14 @@
 """ID tokens: who logged in, checked as OpenID Connect Core, section 3.1.3.7, has it."""
 
 import hmac
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import jwt
 
 from orchestrator import auth
-from orchestrator.claims import InvalidToken, short_text
+from orchestrator.claims import InvalidToken, moment, short_text, text_or_empty
 from orchestrator.jwks import Issuer
 
 _REQUIRED = ["exp", "iat", "iss", "aud", "sub", "nonce"]
@@ -34,8 +35,23 @@ def verified(token: object, *, issuer: Issuer, client_id: str, nonce: str) -> Ma
     except (jwt.PyJWTError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidToken(f"{type(error).__name__}: {error}") from error
     _insist_on_ours(claims, client_id=client_id, nonce=nonce)
+    _insist_on_login(claims)
     short_text(claims, "sub")
     return claims
+
+
+def _insist_on_login(claims: Mapping[str, Any]) -> None:
+    """Check `acr` and `auth_time` where they are there. Raises InvalidToken.
+
+    Whether the login is strong and recent enough is checked at each decision: a weaker one lets people look.
+    """
+    if claims.get("acr") is not None and not text_or_empty(claims, "acr"):
+        raise InvalidToken("acr is unusable")
+    if claims.get("auth_time") is None:
+        return
+    at = moment(claims, "auth_time")
+    if at is None or at.timestamp() > time.time() + auth.LEEWAY_SECONDS:
+        raise InvalidToken("auth_time is unusable or in the future")
 
 
 def _insist_on_ours(claims: Mapping[str, Any], *, client_id: str, nonce: str) -> None:

@@ -23,7 +23,7 @@ from mozilla_django_oidc.views import OIDCAuthenticationCallbackView, OIDCAuthen
 
 from orchestrator import rate_limit
 from orchestrator.addresses import client_address
-from orchestrator.claims import InvalidToken
+from orchestrator.claims import InvalidToken, moment, text_or_empty
 from orchestrator.people import id_token, logins
 from orchestrator.people.arriving import arrive
 from orchestrator.people.models import Person
@@ -34,6 +34,7 @@ from orchestrator.problems import BadRequest, Forbidden, MethodNotAllowed, NotFo
 LOGIN_SECONDS = 600
 """How long somebody may take at the provider."""
 
+_HOW = "oidc_authentication"
 _AWAY = ("temporarily_unavailable", "server_error")
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,9 @@ class OidcLogin(OIDCAuthenticationBackend):  # type: ignore[misc]  # the package
         return id_token.verified(token, issuer=issuer(), client_id=self.OIDC_RP_CLIENT_ID, nonce=nonce)
 
     def get_or_create_user(self, access_token: object, id_token: str, payload: Mapping[str, Any]) -> Person:
-        """Their row. Nobody is asked: the tokens say it all."""
+        """Return the person's row, and keep how they logged in until the login is complete."""
+        how = logins.Authentication(text_or_empty(payload, "acr"), moment(payload, "auth_time"))
+        self.request.session[_HOW] = logins.stored(how)
         return arrive(payload, access_token, issuer())
 
     def get_user(self, user_id: int) -> Person | None:
@@ -110,8 +113,18 @@ class Begin(_Page, OIDCAuthenticationRequestView):  # type: ignore[misc]  # the 
         return answer
 
     def get_extra_params(self, request: HttpRequest) -> dict[str, str]:
-        """Whoever was just refused is asked who they are: the provider would answer with the same person again."""
-        return {"prompt": "login"} if request.session.pop("oidc_refused", False) else {}
+        """Ask for the login that a decision needs, and for a new one after a refusal or where the person wants it.
+
+        Without `prompt` the provider would answer for the same person again (OpenID Connect Core, section 3.1.2.1).
+        """
+        extra: dict[str, str] = {}
+        if request.session.pop("oidc_refused", False) or "again" in request.GET:
+            extra["prompt"] = "login"
+        if settings.APPROVAL_ACR_VALUES:
+            extra["acr_values"] = " ".join(settings.APPROVAL_ACR_VALUES)
+        if settings.APPROVAL_MAX_AUTH_AGE_SECONDS:
+            extra["max_age"] = str(settings.APPROVAL_MAX_AUTH_AGE_SECONDS)
+        return extra
 
 
 class Callback(_Page, OIDCAuthenticationCallbackView):  # type: ignore[misc]  # the package has no types
@@ -136,9 +149,9 @@ class Callback(_Page, OIDCAuthenticationCallbackView):  # type: ignore[misc]  # 
     def login_success(self) -> HttpResponse:
         """Logging in as somebody else empties the session: what is still needed goes round that."""
         session = self.request.session
-        to, token = self.success_url, session.get("oidc_id_token")
+        to, token, how = self.success_url, session.get("oidc_id_token"), logins.restored(session.pop(_HOW, {}))
         auth.login(self.request, self.user)
-        logins.begin(self.request)
+        logins.begin(self.request, how)
         session["oidc_id_token"] = token
         session.pop("oidc_login_next", None)
         return HttpResponseRedirect(to)

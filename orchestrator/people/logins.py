@@ -1,7 +1,10 @@
 """The admin's logins, as Django keeps them: rows that nobody needs once their time has passed."""
 
 import time
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib import auth
@@ -13,6 +16,7 @@ from orchestrator import boundary
 
 BATCH = 1000
 
+_HOW = "authentication"
 _SEEN = "seen_at"
 _GRAIN_SECONDS = 30
 """How exactly it is known when a login was used last: to note it costs a write."""
@@ -24,10 +28,35 @@ DELETE FROM django_session WHERE session_key = ANY (ARRAY(
 """
 
 
-def begin(request: HttpRequest) -> None:
-    """Have the login that was just made end at its time: Django would put that off with whatever a page keeps in it."""
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """How strongly and when the person logged in: `acr` and `auth_time` of OpenID Connect Core, section 2."""
+
+    acr: str = ""
+    at: datetime | None = None
+
+
+def begin(request: HttpRequest, how: Authentication) -> None:
+    """Keep how the person logged in, and let the new login end at its time, however much is done with it."""
     request.session.set_expiry(timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
     request.session[_SEEN] = int(time.time())
+    request.session[_HOW] = stored(how)
+
+
+def stored(how: Authentication) -> dict[str, str | float | None]:
+    """Return the form in which a session keeps it."""
+    return {"acr": how.acr, "at": how.at.timestamp() if how.at else None}
+
+
+def authentication(request: HttpRequest) -> Authentication:
+    """Return how the person who sends this request logged in; nothing is known of a login of an older version."""
+    return restored(request.session.get(_HOW, {}))
+
+
+def restored(kept: Mapping[str, Any]) -> Authentication:
+    """Return what `stored` made a session's value of."""
+    at = kept.get("at")
+    return Authentication(kept.get("acr", ""), None if at is None else datetime.fromtimestamp(at, UTC))
 
 
 def look_after(request: HttpRequest) -> None:

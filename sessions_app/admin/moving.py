@@ -13,13 +13,15 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from unfold.enums import ActionVariant
 
 from orchestrator.actors import Actor, Role
 from orchestrator.admin.acting import actor_of
+from orchestrator.admin.login_page import login_again
 from orchestrator.admin.looking import Looking
 from orchestrator.admin.site import page_of
-from orchestrator.problems import SeparationOfDuties
+from orchestrator.problems import InsufficientUserAuthentication, Problem, SeparationOfDuties
 from orchestrator.work_problems import (
     AlreadyDecided,
     AlreadyRetried,
@@ -31,7 +33,10 @@ from sessions_app import permissions
 from sessions_app.admin.moves import Move, MoveForm, ReasonForm, make, make_each, offered
 from sessions_app.models import Recorded
 
-_TOLD = (IllegalTransition, SessionExpired, AlreadyRetried, ApprovalExpired, AlreadyDecided, SeparationOfDuties)
+_TOLD = (
+    *(IllegalTransition, SessionExpired, AlreadyRetried, ApprovalExpired, AlreadyDecided, SeparationOfDuties),
+    InsufficientUserAuthentication,
+)
 """The refusals that are told on the row's page. Whoever has no right to a move gets another page."""
 
 
@@ -85,7 +90,7 @@ class Moving(Looking):
         try:
             moved = make(move, pk, actor=actor, **form.cleaned_data)
         except _TOLD as refusal:
-            self.message_user(request, f"{refusal.title}: {refusal.detail}", messages.ERROR)
+            self.message_user(request, _words(request, refusal, str(page_of(self.model, pk))), messages.ERROR)
         else:
             leads_to = moved.pk
             self.message_user(request, move.tell(moved), messages.SUCCESS)
@@ -144,3 +149,14 @@ class Moving(Looking):
         shown = {"opts": self.opts, "form": form, "button": move.verb, "variant": "danger" if move.ends else "primary"}
         context = {**self.admin_site.each_context(request), **shown, **asked}
         return TemplateResponse(request, "orchestrator/reason.html", context)
+
+
+def _words(request: HttpRequest, refusal: Problem, back: str) -> str:
+    """Return what a message says of a refusal, with a link to log in again where a new login would mend it."""
+    words = f"{refusal.title}: {refusal.detail}"
+    if not isinstance(refusal, InsufficientUserAuthentication):
+        return words
+    again = login_again(request, back)
+    if again is None:
+        return f"{words} To do that, log out first."
+    return format_html('{} <a class="underline" href="{}">Log in again and come back to this page</a>', words, again)
