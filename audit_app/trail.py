@@ -46,7 +46,7 @@ class Action(StrEnum):
     SESSION_REFUSED = "session.refused", "Somebody saw it, and was refused the right to do what they tried."
     TASK_CREATED = "task.created", "It was routed, created, or made to do a failed one's work again."
     TASK_BLOCKED = "task.blocked", "Somebody was asked about it: it waits for their agreement."
-    TASK_UNBLOCKED = "task.unblocked", "The last open question about it was answered with yes."
+    TASK_UNBLOCKED = "task.unblocked", "Each request that it waited for was approved, or was added and then withdrawn."
     TASK_CLAIMED = "task.claimed", "Somebody took it, with a lease."
     TASK_RELEASED = "task.released", "Its holder handed it back; the attempt does not count."
     TASK_FORCE_RELEASED = "task.force_released", "An operator took it from its holder; the attempt does not count."
@@ -59,16 +59,26 @@ class Action(StrEnum):
     TASK_REFUSED = "task.refused", "A write was refused: without the right or the present lease, or past the deadline."
     APPROVAL_CREATED = "approval.created", "Somebody asked for agreement."
     APPROVAL_VOTED = "approval.voted", "A person agreed, and others have to."
+    APPROVAL_DECISION_WITHDRAWN = "approval.decision_withdrawn", "A person withdrew their approval; it does not count."
+    APPROVAL_DECISION_SET_ASIDE = (
+        "approval.decision_set_aside",
+        "An approval does not count any more: its decider was cut off, or is the same person as another.",
+    )
     APPROVAL_APPROVED = "approval.approved", "The last person needed agreed."
     APPROVAL_REJECTED = "approval.rejected", "A person refused."
     APPROVAL_EXPIRED = "approval.expired", "Nobody settled it in time."
-    APPROVAL_CANCELLED = "approval.cancelled", "It is asked no more: it was called off, or its task is over."
+    APPROVAL_CANCELLED = (
+        "approval.cancelled",
+        "The request was cancelled or replaced, its requester was cut off, or its task or session is over.",
+    )
     APPROVAL_CONSUMED = "approval.consumed", "The approved action was used, once."
-    APPROVAL_DELETED = "approval.deleted", "Its task was deleted, and it went along: the last event of its chain."
+    APPROVAL_DELETED = "approval.deleted", "Its task or session was deleted with it: the last event of its chain."
     APPROVAL_REFUSED = "approval.refused", "A decision, a use or a withdrawal was refused."
     EXTERNAL_RECORDED = "external.recorded", "Another system told of something."
     PERSON_CUT_OFF = "person.cut_off", "An operator cut somebody off: nothing that they send is taken any more."
     PERSON_RESTORED = "person.restored", "An operator let them in again."
+    PERSON_LINKED = "person.linked", "An operator linked an identity to the person it belongs to."
+    PERSON_UNLINKED = "person.unlinked", "An operator undid such a link."
     PERSON_BROKE_GLASS = "person.broke_glass", "Somebody came into the admin by a password, past the provider."
     PERSON_PASSWORD_CHANGED = "person.password_changed", "Somebody changed the password by which they come in."
 

@@ -117,6 +117,17 @@ AUTH_FAILURE_LIMIT = env.rate("AUTH_FAILURE_LIMIT", "60/60")
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 """The networks of our own proxies: only what they say of the caller's address is believed."""
 
+APPROVAL_USE_WITHIN_SECONDS = env.whole("APPROVAL_USE_WITHIN_SECONDS", 86_400, 60, 2_592_000)
+"""For how many seconds after its approval an action may be consumed, unless the request says."""
+APPROVER_DIRECTORY = env.choice("APPROVER_DIRECTORY", ("none", "people"), "none")
+"""`people`: all approvers have logged in to the admin, so a request that too few of them can decide is refused."""
+APPROVAL_RETENTION_DAYS = env.whole("APPROVAL_RETENTION_DAYS", 400, 0, 36_500)
+"""How many days after its end a task or session that people decided about cannot be deleted."""
+DELETE_NEEDS_SECOND_PERSON = env.flag("DELETE_NEEDS_SECOND_PERSON", False)
+"""Whether a DELETE needs the approval of a second person."""
+DELETE_APPROVER_ROLE = env.text("DELETE_APPROVER_ROLE", "operator")
+"""The approver role that agrees to a DELETE, where that needs a second person."""
+
 IDEMPOTENCY_ENABLED = env.flag("IDEMPOTENCY_ENABLED", True)
 """Whether an `Idempotency-Key` is looked at. Off, `/tasks/route` still demands one."""
 IDEMPOTENCY_TTL_SECONDS = env.seconds("IDEMPOTENCY_TTL_SECONDS", 86_400)

@@ -67,11 +67,124 @@ class ApprovalExpired(Problem):
 
 
 class AlreadyDecided(Problem):
-    """You have said yes to this approval before; it waits for others. Nobody counts twice."""
+    """Your decision counts already: on this request, or on another one that the same task waits for.
+
+    One person counts once, with all linked identities. Another person must decide. To decide this request yourself,
+    withdraw the other decision first (`POST /approvals/{id}/withdraw`), while its request is open.
+    """
 
     status = 409
     slug = "already-decided"
-    title = "You have decided that already"
+    title = "Your decision counts already"
+
+
+class NoDecision(Problem):
+    """You have no decision on this request that counts, so there is none to withdraw."""
+
+    status = 409
+    slug = "no-decision"
+    title = "No decision to withdraw"
+
+
+class AlreadyRequested(Problem):
+    """The same action of the same task, session or requester has a request that is open, or granted and not consumed.
+
+    `approval_id` names it. Wait for that request and consume its grant instead of asking again.
+    """
+
+    status = 409
+    slug = "already-requested"
+    title = "Already requested"
+
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(f"Approval {approval_id} asks for the same.", members={"approval_id": approval_id})
+
+
+class AlreadyRejected(Problem):
+    """People rejected the same question before: the same task, session or requester, role and action.
+
+    `rejected` shows that request: its outcome, its deciders, their comments and the time. An operator can reopen it by
+    a new request that names it as `reopens` and gives a reason.
+    """
+
+    status = 409
+    slug = "already-rejected"
+    title = "Already rejected"
+
+    def __init__(self, rejected: Mapping[str, object]) -> None:
+        approval_id = rejected["approval_id"]
+        detail = f"Approval {approval_id} was rejected. An operator can reopen it."
+        super().__init__(detail, members={"approval_id": approval_id, "rejected": dict(rejected)})
+
+
+class ApprovalLapsed(Problem):
+    """The action was approved, but not consumed in time: within `use_within_seconds` after the approval.
+
+    Request it again if it is still wanted.
+    """
+
+    status = 409
+    slug = "approval-lapsed"
+    title = "The grant has lapsed"
+
+
+class TooManyOpenApprovals(Problem):
+    """The task, the session or the requester has as many open requests as it may have: `limit`.
+
+    Wait until some of them are settled, or cancel some. An action without a task can name a session, each of which has
+    a limit of its own.
+    """
+
+    status = 409
+    slug = "too-many-open-approvals"
+    title = "Too many open requests"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"At most {limit} requests may be open.", members={"limit": limit})
+
+
+class NoApprover(Problem):
+    """Too few known people can decide a request to this role, so that it would wait in vain.
+
+    The service refuses such requests where its directory of people is complete (`APPROVER_DIRECTORY=people`).
+    `known` says how many people can decide it, `needed` how many must approve.
+    """
+
+    status = 409
+    slug = "no-approver"
+    title = "Too few approvers"
+
+    def __init__(self, role: str, known: int, needed: int) -> None:
+        detail = f"{known} known people can decide a request to {role}; {needed} must approve."
+        super().__init__(detail, members={"known": known, "needed": needed})
+
+
+class StillDecidable(Problem):
+    """Enough known people can decide the request, so an operator must not replace it.
+
+    Ask those people to decide it. A request can be replaced when too few people can decide it.
+    """
+
+    status = 409
+    slug = "still-decidable"
+    title = "The request can still be decided"
+
+    def __init__(self, role: str) -> None:
+        super().__init__(f"Known people of {role} can decide it.")
+
+
+class Retained(Problem):
+    """People decided about the task or session, so it is kept: `retained_until` says until when.
+
+    What was approved stays readable for that time (`APPROVAL_RETENTION_DAYS` after the end).
+    """
+
+    status = 409
+    slug = "retained"
+    title = "Retained for its approvals"
+
+    def __init__(self, until: str) -> None:
+        super().__init__(f"It can be deleted from {until} on.", members={"retained_until": until})
 
 
 class NoPendingApproval(Problem):

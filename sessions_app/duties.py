@@ -8,8 +8,9 @@ from sessions_app import permissions
 from sessions_app.models import Approval, Session, Task
 from sessions_app.models.session import SessionStatus
 from sessions_app.sweeping import Duty
-from sessions_app.transitions import approval_expiry, lapse
+from sessions_app.transitions import lapse
 from sessions_app.transitions import session as sessions
+from sessions_app.transitions.approvals import expiry
 
 
 def _expired_sessions(actor: Actor) -> QuerySet[Session]:
@@ -49,8 +50,8 @@ REQUEUE_LAPSED = Duty(
 
 EXPIRE_APPROVALS = Duty(
     "expire_approvals",
-    lambda actor: permissions.visible(Approval, actor).filter(approval_expiry.OVERDUE).order_by("expires_at"),
-    lambda rows, by: approval_expiry.expire_many(rows, actor=by),
+    lambda actor: permissions.visible(Approval, actor).filter(expiry.OVERDUE).order_by("expires_at"),
+    lambda rows, by: expiry.expire_many(rows, actor=by),
 )
 
 TASK_DUTIES: tuple[tuple[Duty, str], ...] = (

@@ -40,6 +40,7 @@ APPROVAL_FILTERS: Mapping[str, Reader] = {
     "status": statuses(ApprovalStatus),
     "approver_role": equal("approver_role"),
     "task_id": uuid("task_id", "task"),
+    "session_id": uuid("session_id", "session"),
     "created_by": identity("created_by"),
     "created_after": moment("created_at__gte"),
     "created_before": moment("created_at__lt"),

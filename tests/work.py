@@ -19,9 +19,9 @@ from orchestrator import boundary
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
 from orchestrator.clock import database_now
 from sessions_app.models import Approval, Recorded, Session, Task
-from sessions_app.transitions import approval as approvals
+from sessions_app.transitions import approvals
 from sessions_app.transitions import session as sessions
-from sessions_app.transitions.approval import Question
+from sessions_app.transitions.approvals import Question
 from sessions_app.transitions.change import create
 from tests.database import superuser_connection
 

@@ -4,7 +4,7 @@ from sessions_app import permissions
 from sessions_app.admin.moves import Move, MoveForm, Words
 from sessions_app.models import Approval
 from sessions_app.models.approval import ApprovalStatus
-from sessions_app.transitions import approval as transitions
+from sessions_app.transitions import approvals as transitions
 
 
 class CommentsForm(MoveForm):

@@ -13,7 +13,7 @@ _DECISION = ("Who", "What", "When (UTC)", "Comments")
 
 def asked(approval: Approval, actor: Actor) -> list[tuple[str, str]]:
     """Everything that somebody agrees to, or refuses; of the task only as much as this actor sees."""
-    task = permissions.visible(Task, actor).filter(pk=approval.task_id).first()
+    task = permissions.visible(Task, actor).filter(pk=approval.task_id).first() if approval.task_id else None
     digest = bytes(approval.action_digest).hex() if approval.action_digest else "–"
     return [
         *_about(approval, task),
@@ -45,7 +45,7 @@ def is_over(approval: Approval) -> bool:
 
 def _about(approval: Approval, task: Task | None) -> list[tuple[str, str]]:
     if task is None:
-        return [("Task", str(approval.task_id))]
+        return [("Task", str(approval.task_id))] if approval.task_id else []
     return [
         ("Task", showing.linked(task.pk, page_of(Task, task.pk))),
         ("Type", task.task_type),

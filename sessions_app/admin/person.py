@@ -157,8 +157,8 @@ class PersonAdmin(Looking):
 
     def _cut_off(self, request: HttpRequest, actor: Actor, who: Identity, reason: str) -> HttpResponse:
         permissions.insist_may_cut_off(actor, who)
-        person = boundary.write(lambda: transitions.cut_off(who, actor=actor, reason=reason))
-        return self._done(request, person, f"{who} is cut off.")
+        done = boundary.write(lambda: transitions.cut_off(who, actor=actor, reason=reason))
+        return self._done(request, done.person, f"{who} is cut off.")
 
     def _done(self, request: HttpRequest, person: Person, told: str) -> HttpResponse:
         """This worker need not wait for what it has just been told."""

@@ -1,5 +1,6 @@
-"""Approval: people's yes or no to one task."""
+"""Approval: a request that people agree to a task, or to one action."""
 
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.db import models
@@ -7,9 +8,24 @@ from django_fsm import FSMField, transition
 
 from sessions_app.models.decoder import Decoder
 from sessions_app.models.recorded import Recorded
+from sessions_app.models.session import Session
 from sessions_app.models.task import Task
 
 MOST_REQUIRED = 10
+
+MAX_OPEN = 20
+"""How many requests about one task, or in one session, may be open at once."""
+MAX_OPEN_BARE = 100
+"""How many requests of one requester without task and session may be open at once."""
+
+MIN_USE_WITHIN_SECONDS, MAX_USE_WITHIN_SECONDS = 60, 2_592_000
+
+
+class ApprovalKind(models.TextChoices):
+    """What a request is about."""
+
+    TASK = "task"
+    ACTION = "action"
 
 
 class ApprovalStatus(models.TextChoices):
@@ -23,41 +39,64 @@ class ApprovalStatus(models.TextChoices):
 
 
 class Approval(Recorded):
-    """A question put to people of one role about one task.
+    """A request that people of one role agree to a task, or to one action of the requester.
 
     pending ──approve──▶ approved
        ├─────reject────▶ rejected
        ├─────expire────▶ expired
        └─────cancel────▶ cancelled
 
-    Whoever made it asks. `granted` counts those who agreed so far. `action` is exactly what they agree to, and
-    `action_digest` its SHA-256: an approved action may be consumed once. `blocks` says that its task waits for it.
+    A request is about a task, or about an action without a task, which may belong to a session. The requester is
+    `created_by`, on behalf of `on_behalf_of`.
     """
 
     NOUN = "approval"
     FILED_UNDER = "approver_role"
     TOLD = (
-        *("task_id", "approver_role", "reason", "action", "action_digest", "required_approvals", "expires_at"),
-        *("blocks", "granted", "notes", "consumed_at"),
+        *("task_id", "session_id", "approver_role", "reason", "action", "action_digest", "required_approvals"),
+        *("expires_at", "use_within_seconds", "blocks", "required", "reopens_id", "replaces_id"),
+        *("granted", "notes", "consumed_at"),
     )
 
-    # The cascade is the database's own, so that no path round Django leaves an approval without its task.
+    # The task that the request is about; null for an action without a task. The database itself cascades, so that no
+    # path around Django leaves an approval without its task.
     task = models.ForeignKey(
-        Task, on_delete=models.DO_NOTHING, db_index=False, db_constraint=False, related_name="approvals"
+        Task, on_delete=models.DO_NOTHING, null=True, db_index=False, db_constraint=False, related_name="approvals"
+    )
+    # The session that an action without a task belongs to, if any. The database itself cascades.
+    session = models.ForeignKey(
+        Session, on_delete=models.DO_NOTHING, null=True, db_index=False, db_constraint=False, related_name="approvals"
     )
     approver_role = models.CharField(max_length=50)
     status = FSMField(max_length=20, choices=ApprovalStatus.choices, default=ApprovalStatus.PENDING, protected=True)
     reason = models.TextField(default="")
+    # Exactly what people agree to. Without it nothing can be consumed.
     action = models.JSONField(null=True, decoder=Decoder)
+    # SHA-256 of the action as canonical JSON (RFC 8785), 32 bytes.
     action_digest = models.BinaryField(null=True)
+    # How many distinct people must approve: the quorum.
     required_approvals = models.SmallIntegerField(default=1)
+    # How many people have approved whose decision counts.
     granted = models.SmallIntegerField(default=0)
+    # The task waits in `blocked` for the outcome.
     blocks = models.BooleanField(default=False)
+    # The task was created with this request (`requires_approval`). The task never goes on without it.
+    required = models.BooleanField(default=True)
+    # The rejected request that an operator opened again by this one.
+    reopens = models.ForeignKey(
+        "self", on_delete=models.DO_NOTHING, null=True, db_index=False, db_constraint=False, related_name="reopened_by"
+    )
+    # The open request that an operator replaced by this one.
+    replaces = models.ForeignKey(
+        "self", on_delete=models.DO_NOTHING, null=True, db_index=False, db_constraint=False, related_name="replaced_by"
+    )
     decision_at = models.DateTimeField(null=True)
     # The comments of the decision that settled it, for those who read the table.
     notes = models.TextField(default="")
     consumed_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField()
+    # For how many seconds after the approval the action may be consumed. Null on rows from before this limit existed.
+    use_within_seconds = models.IntegerField(null=True)
 
     class Meta:
         """Table and index names of the system this one replaces; what is ours has names of its own."""
@@ -82,6 +121,27 @@ class Approval(Recorded):
             models.Index(
                 fields=["expires_at"], condition=models.Q(status=ApprovalStatus.PENDING), name="approvals_due"
             ),
+            # For the requests of one session, and for the cascade from sessions.
+            models.Index(
+                fields=["session", "-created_at", "-id"],
+                condition=models.Q(session__isnull=False),
+                name="approvals_session",
+            ),
+            # For the look whether the same action was requested before, without a task.
+            models.Index(
+                fields=["action_digest"], condition=models.Q(task__isnull=True), name="approvals_action_asked"
+            ),
+            # For what a cut-off cancels.
+            models.Index(
+                fields=["created_by_subject", "created_by_issuer"],
+                condition=models.Q(status=ApprovalStatus.PENDING),
+                name="approvals_open_by",
+            ),
+            models.Index(
+                fields=["on_behalf_of_subject", "on_behalf_of_issuer"],
+                condition=models.Q(status=ApprovalStatus.PENDING, on_behalf_of_subject__isnull=False),
+                name="approvals_open_for",
+            ),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(name="approvals_status", condition=models.Q(status__in=ApprovalStatus.values)),
@@ -102,6 +162,17 @@ class Approval(Recorded):
                 name="approvals_consumed",
                 condition=models.Q(consumed_at__isnull=True)
                 | models.Q(status=ApprovalStatus.APPROVED, action_digest__isnull=False),
+            ),
+            # A request is about a task, or about an action, which a session may hold.
+            models.CheckConstraint(
+                name="approvals_subject",
+                condition=models.Q(task__isnull=False, session__isnull=True)
+                | models.Q(task__isnull=True, action__isnull=False, blocks=False),
+            ),
+            models.CheckConstraint(
+                name="approvals_use_within",
+                condition=models.Q(use_within_seconds__isnull=True)
+                | models.Q(use_within_seconds__range=(MIN_USE_WITHIN_SECONDS, MAX_USE_WITHIN_SECONDS)),
             ),
         ]
 
@@ -125,10 +196,36 @@ class Approval(Recorded):
         """Whether its time had passed when the row was read, by the database's clock."""
         return self.expires_at <= self.now
 
-    def replaces(self, other: "Approval") -> bool:
-        """Whether yes to this is yes to no less than the other asked: of the same role, as many people and the same
-        action, asked after it.
+    @property
+    def kind(self) -> ApprovalKind:
+        """What the request is about."""
+        return ApprovalKind.ACTION if self.task_id is None else ApprovalKind.TASK
+
+    @property
+    def approved_until(self) -> datetime | None:
+        """Until when the approved action may be consumed; None while it is not approved, or without a limit."""
+        if self.status != ApprovalStatus.APPROVED or self.decision_at is None or self.use_within_seconds is None:
+            return None
+        return self.decision_at + timedelta(seconds=self.use_within_seconds)
+
+    @property
+    def cancels_its_task(self) -> bool:
+        """Whether cancelling this request cancels the task: it was created with the request, and waits for it."""
+        return self.blocks and self.required
+
+    def has_lapsed(self) -> bool:
+        """Return whether the time to consume it had passed when the row was read, by the database's clock."""
+        until = self.approved_until
+        return until is not None and until <= self.now
+
+    def stands_in_for(self, other: "Approval") -> bool:
+        """Return whether this request is no weaker than the other one and came after it.
+
+        An operator's replacement stands in for what it replaces. Otherwise role and action must be the same, and the
+        quorum at least as large.
         """
+        if self.replaces_id == other.pk:
+            return True
         return (
             self.approver_role == other.approver_role
             and self.required_approvals >= other.required_approvals

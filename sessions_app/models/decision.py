@@ -16,11 +16,19 @@ class Verdict(models.TextChoices):
     REJECTED = "rejected"
 
 
-class Decision(models.Model):
-    """Immutable, and one for each person.
+class SetAside(models.TextChoices):
+    """Why a decision does not count any more."""
 
-    Who asked, for whom, and who held the task then stand beside it, so that the database itself can say that none of
-    them is the one who decided. It sets them itself from the rows they are about, whatever a writer says.
+    WITHDRAWN = "withdrawn"
+    CUT_OFF = "cut-off"
+    SAME_PERSON = "same-person"
+
+
+class Decision(models.Model):
+    """One person's decision on a request. It never changes, except that it can be set aside while the request is open.
+
+    The requester and the holder of the task at that time are copied beside it, so that a CHECK can compare them with
+    the decider. The database sets them from the rows they come from.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -34,6 +42,9 @@ class Decision(models.Model):
     decision = models.CharField(max_length=20, choices=Verdict.choices)
     comments = models.TextField(default="")
     decided_at = models.DateTimeField()
+    # From then on the decision does not count; null while it counts.
+    set_aside_at = models.DateTimeField(null=True)
+    set_aside_reason = models.CharField(max_length=20, choices=SetAside.choices, null=True)
     requester_issuer = models.CharField(max_length=255)
     requester_subject = models.CharField(max_length=255)
     requester_for_issuer = models.CharField(max_length=255, null=True)
@@ -47,9 +58,21 @@ class Decision(models.Model):
         """The checks that compare identities stand in a migration: they are rows of values."""
 
         db_table = "approval_decisions"
+        indexes: ClassVar = [
+            # For what a cut-off sets aside.
+            models.Index(fields=["decider_subject", "decider_issuer"], name="approval_decisions_by"),
+        ]
         constraints: ClassVar = [
+            # One decision of a person counts. A person who withdrew a decision may decide again.
             models.UniqueConstraint(
-                fields=["approval", "decider_issuer", "decider_subject"], name="approval_decisions_once"
+                fields=["approval", "decider_issuer", "decider_subject"],
+                condition=models.Q(set_aside_at__isnull=True),
+                name="approval_decisions_counted_once",
+            ),
+            models.CheckConstraint(
+                name="approval_decisions_set_aside",
+                condition=models.Q(set_aside_at__isnull=True, set_aside_reason__isnull=True)
+                | models.Q(set_aside_at__gte=models.F("decided_at"), set_aside_reason__in=SetAside.values),
             ),
             models.CheckConstraint(name="approval_decisions_verdict", condition=models.Q(decision__in=Verdict.values)),
             # Agents and service accounts decide nothing.
@@ -58,5 +81,10 @@ class Decision(models.Model):
 
     @property
     def decider(self) -> Identity:
-        """Who said it."""
+        """The person who decided."""
         return Identity(self.decider_issuer, self.decider_subject)
+
+    @property
+    def counts(self) -> bool:
+        """Whether the decision has not been set aside."""
+        return self.set_aside_at is None

@@ -120,6 +120,17 @@ class Task(Recorded):
             models.Index(
                 fields=["lease_expires_at"], condition=models.Q(status=TaskStatus.ACTIVE), name="tasks_leased"
             ),
+            # For what a cut-off releases.
+            models.Index(
+                fields=["lease_subject", "lease_issuer"],
+                condition=models.Q(status=TaskStatus.ACTIVE),
+                name="tasks_held_by",
+            ),
+            models.Index(
+                fields=["lease_for_subject", "lease_for_issuer"],
+                condition=models.Q(status=TaskStatus.ACTIVE, lease_for_subject__isnull=False),
+                name="tasks_held_for",
+            ),
             models.Index(
                 fields=["deadline"],
                 condition=models.Q(status__in=OPEN, deadline__isnull=False),

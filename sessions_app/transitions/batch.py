@@ -1,6 +1,6 @@
 """How many rows change at once: one locking read, one UPDATE, one COPY of events."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -25,6 +25,11 @@ def of_its_own(row: Recorded) -> UUID | None:
     return None
 
 
+def nothing_more(row: Recorded) -> Mapping[str, Any]:
+    """Return no further members for an event's changes."""
+    return {}
+
+
 @contextmanager
 def change_many(
     rows: models.QuerySet[Row],
@@ -33,12 +38,13 @@ def change_many(
     actor: Actor,
     reason: str = "",
     cause: Callable[[Row], UUID | None] = of_its_own,
+    also: Callable[[Row], Mapping[str, Any]] = nothing_more,
 ) -> Iterator[Sequence[Row]]:
     """Lock the rows of a query, let the block move them, save and record those that moved. In a write boundary only.
 
     Rows that somebody else holds are skipped (`SKIP LOCKED`): two sweeps at once share the work instead of waiting for
     each other, and PostgreSQL judges the query's condition again under the lock. `cause` says which event brought about
-    the move of a row.
+    the move of a row; `also` gives further members for the changes of its event.
 
     Raises IllegalTransition where django-fsm refuses a move.
     """
@@ -53,7 +59,8 @@ def change_many(
     links, told, columns = [], [], set[str]()
     for row, was in zip(batch, before, strict=True):
         if is_told(row, names := moved(was, row)):
-            links.append(advance(row, action, was, names, actor=actor, reason=reason, cause=cause(row)))
+            more = also(row)
+            links.append(advance(row, action, was, names, actor=actor, reason=reason, cause=cause(row), also=more))
             told.append(row)
             columns.update(names, ADVANCED)
     if told:
@@ -69,13 +76,15 @@ def create_many(rows: Sequence[Recorded], action: Action, *, at: datetime, actor
         trail.record_many(links)
 
 
-def gone(rows: Sequence[Recorded], action: Action, *, at: datetime, actor: Actor, cause: UUID | None) -> None:
+def gone(
+    rows: Sequence[Recorded], action: Action, *, at: datetime, actor: Actor, cause: UUID | None, reason: str = ""
+) -> None:
     """Record the end of locked rows that went along with the one they belonged to. In a write boundary only."""
     insist_on_boundary()
     links = []
     for row in rows:
         row.now = at
-        links.append(end(row, action, actor=actor, reason="", cause=cause))
+        links.append(end(row, action, actor=actor, reason=reason, cause=cause))
     if links:
         trail.record_many(links)
 

@@ -1,10 +1,10 @@
 """How any one row changes: locked, moved, saved and recorded, in the write boundary that the caller opened."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection
@@ -45,7 +45,7 @@ def lock(row: Row, *, if_match: frozenset[int] | None = None) -> Row:
     """The row, read again under `FOR NO KEY UPDATE`, with the database's clock beside it as `now`.
 
     The lock settles the race of two writers on one row: the second waits here and then judges what the first left.
-    Locks are always taken in one order: task, then approval, then session.
+    Locks are always taken in one order: task, then session, then the approvals about them.
 
     Raises NotFound if the row is gone, PreconditionFailed if `if_match` names other versions.
     """
@@ -92,11 +92,19 @@ def change(row: Row, action: Action, *, actor: Actor, reason: str = "", cause: U
 
 
 @contextmanager
-def changed(fresh: Row, action: Action, *, actor: Actor, reason: str = "", cause: UUID | None = None) -> Iterator[Row]:
+def changed(
+    fresh: Row,
+    action: Action,
+    *,
+    actor: Actor,
+    reason: str = "",
+    cause: UUID | None = None,
+    also: Mapping[str, Any] | None = None,
+) -> Iterator[Row]:
     """What `change()` does once the row is locked, for a caller that had to look at the locked row first.
 
     Where the block leaves everything as it was, nothing is saved and nothing recorded. A column that is not told
-    (see `Recorded.TOLD`) is saved only along with one that is.
+    (see `Recorded.TOLD`) is saved only along with one that is. `also` are further members for the event's changes.
     """
     insist_on_boundary()
     before = snapshot(fresh)
@@ -107,7 +115,7 @@ def changed(fresh: Row, action: Action, *, actor: Actor, reason: str = "", cause
     columns = moved(before, fresh)
     if not is_told(fresh, columns):
         return
-    link = advance(fresh, action, before, columns, actor=actor, reason=reason, cause=cause)
+    link = advance(fresh, action, before, columns, actor=actor, reason=reason, cause=cause, also=also)
     trail.record(link, told=updated(fresh, [*columns, *ADVANCED]))
 
 

@@ -13,15 +13,16 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from psycopg.types.json import Jsonb
 
 from audit_app.trail import Action
 from orchestrator.actors import Actor
 from orchestrator.work_problems import DeadlineExceeded, LeaseLost
-from sessions_app.models import Decision, Task
+from sessions_app.models import Task
 from sessions_app.models.attempt import AttemptOutcome
 from sessions_app.transitions import attempts
+from sessions_app.transitions.admission import admit, identities_of
 from sessions_app.transitions.backoff import requeue_after_a_pause
 from sessions_app.transitions.batch import change_many
 from sessions_app.transitions.change import insist_on_version, lock
@@ -40,9 +41,14 @@ class Grant:
 
 
 def claim(rows: QuerySet[Task], *, actor: Actor, lasting: timedelta) -> list[Grant]:
-    """Take the pending tasks of a query, in its order, for `lasting`. Those that somebody else is just taking are
-    passed over, so that each goes to exactly one; and those about which the actor, or the person they act for, decided.
+    """Take the pending tasks of a query, in its order, for `lasting`. Return them with their tokens.
+
+    Tasks that another claim is just taking are skipped, so that each goes to exactly one holder. Tasks about which the
+    actor decided are skipped too, or the person for whom it acts, under any of their identities.
+
+    Raises Unauthenticated for an actor who is cut off.
     """
+    admit(actor)
     grants = []
     with change_many(rows, Action.TASK_CLAIMED, actor=actor) as batch:
         decided = _decided_by(actor, batch)
@@ -164,17 +170,21 @@ def force_release(task: Task, *, reason: str, actor: Actor, if_match: frozenset[
 
 
 def _decided_by(actor: Actor, batch: Sequence[Task]) -> set[UUID]:
-    """Those of some locked tasks about which they decided. Nobody does what they allowed themselves.
+    """Return the locked tasks about which the actor decided: a person does not do what they approved.
 
-    Looked for under the locks: who reads the queue while they decide does not see yet that they did.
+    The query runs under the locks, since a decision may have been committed after the queue was read.
     """
     if not batch:
         return set()
-    who = Q(decider_issuer=actor.identity.issuer, decider_subject=actor.identity.subject)
-    if (person := actor.on_behalf_of) is not None:
-        who |= Q(decider_issuer=person.issuer, decider_subject=person.subject)
-    ids = [task.pk for task in batch]
-    return set(Decision.objects.filter(who, approval__task_id__in=ids).values_list("approval__task_id", flat=True))
+    with connection.cursor() as cursor:
+        who = [value for one in identities_of(actor) for value in (actor.tenant, one.issuer, one.subject)]
+        same = " UNION ALL ".join(["SELECT issuer, subject FROM people_same(%s, %s, %s)"] * len(identities_of(actor)))
+        cursor.execute(
+            "SELECT a.task_id FROM approvals a JOIN approval_decisions d ON d.approval_id = a.id"
+            f" WHERE a.task_id = ANY(%s) AND (d.decider_issuer, d.decider_subject) IN ({same})",
+            [[task.pk for task in batch], *who],
+        )
+        return {pk for (pk,) in cursor.fetchall()}
 
 
 def _lease(task: Task, token: str, actor: Actor, lasting: timedelta) -> None:

@@ -1,4 +1,11 @@
-"""How people are cut off and let in again. Their events stand outside every chain: a person has no version."""
+"""How people are cut off, restored and linked. Their events stand outside every chain: a person has no version."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
 
 from audit_app import trail
 from audit_app.trail import Action, Event
@@ -6,50 +13,179 @@ from orchestrator.actors import Actor, Identity
 from orchestrator.clock import database_now
 from orchestrator.people.arriving import row_of
 from orchestrator.people.models import Person
-from orchestrator.problems import NotFound
+from orchestrator.problems import Forbidden, InvalidRequest
+from sessions_app.models import Approval, Decision
+from sessions_app.models.approval import ApprovalStatus
+from sessions_app.models.decision import SetAside, Verdict
+from sessions_app.transitions.admission import shut_out
+from sessions_app.transitions.approvals.decisions import set_aside
+from sessions_app.transitions.approvals.separation_of_duties import is_barred
+from sessions_app.transitions.approvals.subject import lock_with_subject
 from sessions_app.transitions.change import insist_on_boundary
+from sessions_app.transitions.cut_offs import Undone, undo, would_undo
 
 
-def cut_off(who: Identity, *, actor: Actor, reason: str) -> Person:
-    """Nothing that this subject sends is taken any more, whatever its tokens say; from now on, within 30 seconds.
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """The person who was cut off, and what that undid."""
 
-    They need never have been here. Where they are cut off already, nothing changes and no event is left.
-    Raises NotFound for somebody of another tenant.
+    person: Person
+    undone: Undone
+
+
+def cut_off(who: Identity, *, actor: Actor, reason: str) -> CutOff:
+    """Refuse all further calls of this identity in the actor's tenant, and undo what is still open of theirs.
+
+    All identities linked with it are cut off too. Calls are refused within 30 seconds; decisions, requests, claims and
+    consumption at once. What they hold is released, their approvals of open requests are set aside, and their open
+    requests are cancelled, in this transaction. An identity that is cut off already stays so, without an event.
+
+    Raises Forbidden where the actor is one of these identities.
     """
-    return _set(who, Action.PERSON_CUT_OFF, active=False, actor=actor, reason=reason)
+    insist_on_boundary()
+    # Linking takes the same locks, so the set of linked identities stands still from here on.
+    shut_out(actor.tenant, linked(actor.tenant, who))
+    identities = linked(actor.tenant, who)
+    shut_out(actor.tenant, identities)
+    if actor.identity in identities:
+        raise Forbidden("You cannot cut yourself off: ask another operator.")
+    cause: UUID | None = None
+    for one in identities:
+        cause = _set(one, Action.PERSON_CUT_OFF, active=False, actor=actor, reason=reason) or cause
+    undone = Undone() if cause is None else undo(actor.tenant, identities, actor=actor, cause=cause)
+    return CutOff(row_of(who, actor.tenant), undone)
+
+
+def consequences(who: Identity, *, actor: Actor) -> Undone:
+    """Return what a cut-off of this identity, and of those linked with it, would undo now."""
+    return would_undo(actor.tenant, linked(actor.tenant, who))
 
 
 def restore(who: Identity, *, actor: Actor, reason: str) -> Person:
-    """What this subject sends is taken again, within 30 seconds. Raises NotFound for somebody of another tenant."""
-    return _set(who, Action.PERSON_RESTORED, active=True, actor=actor, reason=reason)
+    """Accept calls of this identity in the actor's tenant again, within 30 seconds. What was undone stays undone."""
+    insist_on_boundary()
+    shut_out(actor.tenant, [who])
+    _set(who, Action.PERSON_RESTORED, active=True, actor=actor, reason=reason)
+    return row_of(who, actor.tenant)
+
+
+def linked(tenant: str, who: Identity) -> list[Identity]:
+    """Return all identities of one person, the given one included, in a fixed order."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT issuer, subject FROM people_same(%s, %s, %s) ORDER BY 1, 2", [tenant, *_pair(who)])
+        return [Identity(issuer, subject) for issuer, subject in cursor.fetchall()]
+
+
+def link(who: Identity, same_as: Identity, *, tenant: str, actor: Actor, reason: str) -> Person:
+    """Record that two identities of a tenant belong to one person, so that they count as one in approvals.
+
+    Approvals of open requests that would now count twice, or in the person's own matter, are set aside.
+
+    Raises InvalidRequest where they are the same identity, or `who` is linked with another person already.
+    """
+    insist_on_boundary()
+    shut_out(tenant, sorted({*linked(tenant, who), *linked(tenant, same_as)}, key=_pair))
+    if who == same_as:
+        raise InvalidRequest([("same_as", "These are the same identity.")])
+    alias, main = row_of(who, tenant), row_of(same_as, tenant)
+    main = main.alias_of or main
+    if alias.alias_of_id == main.pk:
+        return alias
+    if alias.alias_of_id is not None or alias.aliases.exists():
+        raise InvalidRequest([("identity", "It is linked with another person. Unlink it first.")])
+    alias.alias_of = main
+    alias.save(update_fields=["alias_of"])
+    _record(alias, Action.PERSON_LINKED, actor=actor, reason=reason, more={"same_as": _named(main)})
+    _set_aside_duplicates(tenant, linked(tenant, who), actor=actor, reason=reason)
+    return alias
+
+
+def unlink(who: Identity, *, tenant: str, actor: Actor, reason: str) -> Person:
+    """Undo a link. Raises InvalidRequest where the identity is linked with no other person as its alias."""
+    insist_on_boundary()
+    shut_out(tenant, linked(tenant, who))
+    alias = row_of(who, tenant)
+    if alias.alias_of is None:
+        raise InvalidRequest([("identity", "It is no alias of another identity.")])
+    main, alias.alias_of = alias.alias_of, None
+    alias.save(update_fields=["alias_of"])
+    _record(alias, Action.PERSON_UNLINKED, actor=actor, reason=reason, more={"same_as": _named(main)})
+    return alias
 
 
 def record_password_login(person: Person, *, actor: Actor) -> None:
-    """Somebody came past the identity provider, with a password."""
+    """Record a login with a password, which does not involve the identity provider."""
     _record(person, Action.PERSON_BROKE_GLASS, actor=actor, reason="")
 
 
 def record_password_change(person: Person, *, actor: Actor) -> None:
-    """Somebody changed the password by which they come past the identity provider."""
+    """Record a changed password of a login that does not involve the identity provider."""
     _record(person, Action.PERSON_PASSWORD_CHANGED, actor=actor, reason="")
 
 
-def _set(who: Identity, action: Action, *, active: bool, actor: Actor, reason: str) -> Person:
-    insist_on_boundary()
+def _set_aside_duplicates(tenant: str, identities: list[Identity], *, actor: Actor, reason: str) -> None:
+    """Set aside, on each open request, all but the first approval of one person, and all in their own matter."""
+    theirs = set(identities)
+    rows = Approval.objects.filter(
+        tenant=tenant,
+        status=ApprovalStatus.PENDING,
+        decisions__decider_subject__in=[one.subject for one in identities],
+        decisions__set_aside_at=None,
+    ).distinct()
+    for row in sorted(rows, key=lambda one: (str(one.task_id), one.created_at, one.pk)):
+        fresh = lock_with_subject(row).approval
+        if fresh.status != ApprovalStatus.PENDING:
+            continue
+        decisions = [
+            one
+            for one in Decision.objects.filter(approval=fresh, set_aside_at=None, decision=Verdict.APPROVED)
+            if one.decider in theirs
+        ]
+        decisions.sort(key=lambda one: (one.decided_at, one.pk))
+        if not decisions:
+            continue
+        kept = 0 if is_barred(fresh, identities[0]) or _counts_elsewhere(fresh, theirs) else 1
+        if surplus := decisions[kept:]:
+            set_aside(fresh, surplus, SetAside.SAME_PERSON, actor=actor, reason=reason)
+
+
+def _counts_elsewhere(approval: Approval, theirs: set[Identity]) -> bool:
+    """Return whether one of these identities approved another request that the same task waits for."""
+    if approval.task_id is None:
+        return False
+    others = Decision.objects.filter(
+        set_aside_at=None,
+        decision=Verdict.APPROVED,
+        approval__task_id=approval.task_id,
+        approval__blocks=True,
+        approval__status__in=(ApprovalStatus.PENDING, ApprovalStatus.APPROVED),
+    ).exclude(approval=approval)
+    return approval.blocks and any(one.decider in theirs for one in others)
+
+
+def _set(who: Identity, action: Action, *, active: bool, actor: Actor, reason: str) -> UUID | None:
+    """Change whether a person is active. Return the event's id, or None where nothing changed."""
     person = row_of(who, actor.tenant)
-    if person.tenant != actor.tenant:
-        raise NotFound
-    if person.is_active is not active:
-        person.is_active = active
-        person.save(update_fields=["is_active"])
-        _record(person, action, actor=actor, reason=reason)
-    return person
+    if person.is_active is active:
+        return None
+    person.is_active = active
+    person.save(update_fields=["is_active"])
+    return _record(person, action, actor=actor, reason=reason)
 
 
-def _record(person: Person, action: Action, *, actor: Actor, reason: str) -> None:
+def _record(
+    person: Person, action: Action, *, actor: Actor, reason: str, more: Mapping[str, Any] | None = None
+) -> UUID:
     insist_on_boundary()
-    who = {"issuer": person.issuer, "subject": person.subject}
-    event = Event(
-        action=action, tenant=person.tenant, actor=actor, at=database_now(), reason=reason, changes={"person": who}
-    )
+    changes = {"person": _named(person), **(more or {})}
+    event = Event(action=action, tenant=person.tenant, actor=actor, at=database_now(), reason=reason, changes=changes)
     trail.record(trail.link(event))
+    return event.id
+
+
+def _named(person: Person) -> dict[str, str]:
+    return {"issuer": person.issuer, "subject": person.subject}
+
+
+def _pair(who: Identity) -> tuple[str, str]:
+    return who.issuer, who.subject

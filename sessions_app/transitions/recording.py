@@ -1,7 +1,7 @@
 """From a row that moved to the event that tells of it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -75,9 +75,10 @@ def advance(
     actor: Actor,
     reason: str,
     cause: UUID | None,
+    also: Mapping[str, Any] | None = None,
 ) -> Link:
     """Take a locked, moved row to its next version, and return the event that leads there."""
-    changes = _told(row, columns)
+    changes = {**_told(row, columns), **(also or {})}
     link = _next(row, action, before["status"], row.status, changes, actor=actor, reason=reason, cause=cause)
     row.updated_at = row.now
     return link

@@ -11,10 +11,12 @@ from orchestrator import documents
 from orchestrator.actors import Actor
 from orchestrator.clock import database_now
 from orchestrator.work_problems import IllegalTransition, SessionExpired
-from sessions_app.models import Session, Task
+from sessions_app.models import Approval, Session, Task
 from sessions_app.models.session import SessionStatus
 from sessions_app.transitions.batch import change_many
-from sessions_app.transitions.change import changed, create, lock, remove
+from sessions_app.transitions.change import changed, create, lock, lock_to_remove
+from sessions_app.transitions.deletion import delete_with_approvals
+from sessions_app.transitions.ending import close_session_approvals
 
 TIME_PASSED = "Its time passed."
 
@@ -72,6 +74,7 @@ def amend(
         if move is not None:
             move(amended)
             amended.reason = reason
+    close_session_approvals([fresh] if fresh.is_terminal else [], actor=actor)
     return fresh
 
 
@@ -81,21 +84,24 @@ def expire_many(rows: QuerySet[Session], *, actor: Actor) -> int:
         for session in batch:
             session.expire()
             session.reason = TIME_PASSED
+    close_session_approvals(batch, actor=actor)
     return len(batch)
 
 
-def delete(session: Session, *, actor: Actor, if_match: frozenset[int] | None = None) -> None:
-    """Delete a terminal session, whether or not its time has passed. Its trail stays and ends with `session.deleted`.
+def delete(session: Session, *, reason: str, actor: Actor, if_match: frozenset[int] | None = None) -> Approval | None:
+    """Delete a terminal session with its approvals and decisions, and return None. The trails stay.
 
-    Raises IllegalTransition while it is not terminal (SessionExpired if its time has passed), PreconditionFailed if
-    `if_match` names other versions.
+    Where a second person is needed and has not agreed yet, return the request instead, and delete nothing.
+
+    Raises IllegalTransition while it is not terminal (SessionExpired if its time has passed), Retained,
+    PreconditionFailed if `if_match` names other versions; what `second_person()` raises.
     """
-    fresh = lock(session, if_match=if_match)
+    fresh = lock_to_remove(session, if_match=if_match)
     if not fresh.is_terminal:
         if fresh.is_overdue():
             raise _expired(fresh, to="deleted")
         raise IllegalTransition(before=str(fresh.status), to="deleted", allowed=fresh.allowed_transitions())
-    remove(fresh, Action.SESSION_DELETED, actor=actor)
+    return delete_with_approvals(fresh, Action.SESSION_DELETED, reason=reason, actor=actor)
 
 
 def _insist_on_open(session: Session, status: str | None, *, changes: bool) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from audit_app.trail import Action
 from orchestrator.actors import Actor
@@ -13,9 +14,10 @@ from orchestrator.work_problems import AlreadyRetried, IllegalTransition, StillR
 from sessions_app.models import Approval, Session, Task
 from sessions_app.models.attempt import AttemptOutcome
 from sessions_app.models.task import DEFAULT_ATTEMPTS, DEFAULT_PRIORITY, TaskStatus
-from sessions_app.transitions.approval import Question, ask_many, questions_of
-from sessions_app.transitions.batch import gone
-from sessions_app.transitions.change import changed, create, lock, lock_to_remove, remove
+from sessions_app.transitions.admission import admit
+from sessions_app.transitions.approvals.requests import Question, ask_many, questions_of
+from sessions_app.transitions.change import changed, create, lock, lock_to_remove
+from sessions_app.transitions.deletion import delete_with_approvals
 from sessions_app.transitions.ending import close_approvals
 from sessions_app.transitions.handing_back import let_go
 
@@ -44,8 +46,10 @@ def route(work: Work, *, actor: Actor, questions: Sequence[Question] = (), idemp
 
     `idempotency_key` is the hex of the scoped key's hash.
 
-    Raises InvalidRequest where its deadline has passed, or comes before it may begin.
+    Raises InvalidRequest where its deadline has passed, or comes before it may begin; what `ask_many()` raises.
     """
+    if questions:
+        admit(actor)
     at = database_now()
     _insist_on_time(work, at)
     task = Task(
@@ -84,8 +88,8 @@ def retry(task: Task, *, actor: Actor, reason: str = "", if_match: frozenset[int
     """A new pending task with the work of a failed one, to which it points back.
 
     The lock on the failed one settles the race of two who retry it: the second finds what the first made. A deadline
-    that has passed is not taken over. What the failed one had to wait for is asked anew, by whoever retries: what was
-    agreed to was that task, and not this one.
+    that has passed is not taken over. The requests that the failed one had to wait for are made again, by the operator
+    who retries: people agreed to that task, and not to this one. A request that was rejected is named as reopened.
 
     Raises IllegalTransition unless it failed, AlreadyRetried, PreconditionFailed if `if_match` names other versions.
     """
@@ -95,7 +99,7 @@ def retry(task: Task, *, actor: Actor, reason: str = "", if_match: frozenset[int
         raise IllegalTransition(before=str(failed.status), to=str(TaskStatus.PENDING), allowed=allowed)
     for earlier in Task.objects.filter(retry_of=failed).values_list("pk", flat=True):
         raise AlreadyRetried(str(earlier))
-    questions = questions_of(failed)
+    questions, reopening = questions_of(failed)
     again = Task(
         status=_first_status(questions),
         **{name: getattr(failed, name) for name in _TAKEN_OVER},
@@ -103,15 +107,17 @@ def retry(task: Task, *, actor: Actor, reason: str = "", if_match: frozenset[int
         retry_of=failed,
         trace_id=failed.trace_id,
     )
-    return _create(again, questions, at=failed.now, actor=actor, reason=reason)
+    return _create(again, questions, at=failed.now, actor=actor, reason=reason, reopening=reopening)
 
 
-def delete(task: Task, *, actor: Actor, if_match: frozenset[int] | None = None) -> None:
-    """Delete a task that is over, and with it its attempts, approvals and decisions. The trails of the task and of each
-    approval stay, and end with `task.deleted` and `approval.deleted`.
+def delete(task: Task, *, reason: str, actor: Actor, if_match: frozenset[int] | None = None) -> Approval | None:
+    """Delete a task that is over, with its attempts, approvals and decisions, and return None.
 
-    Raises IllegalTransition while it is not over, StillReferenced while a session or a retry points to it,
-    PreconditionFailed if `if_match` names other versions.
+    The trails of the task and of each approval stay, and end with `task.deleted` and `approval.deleted`. Where a second
+    person is needed and has not agreed yet, return the request instead, and delete nothing.
+
+    Raises IllegalTransition while it is not over, StillReferenced while a session or a retry points to it, Retained,
+    PreconditionFailed if `if_match` names other versions; what `second_person()` raises.
     """
     fresh = lock_to_remove(task, if_match=if_match)
     if not fresh.is_terminal:
@@ -122,14 +128,20 @@ def delete(task: Task, *, actor: Actor, if_match: frozenset[int] | None = None) 
     }
     if any(by.values()):
         raise StillReferenced({noun: count for noun, count in by.items() if count})
-    approvals = list(Approval.objects.filter(task=fresh).order_by("pk").select_for_update(no_key=True))
-    remove(fresh, Action.TASK_DELETED, actor=actor)
-    gone(approvals, Action.APPROVAL_DELETED, at=fresh.now, actor=actor, cause=fresh.last_event)
+    return delete_with_approvals(fresh, Action.TASK_DELETED, reason=reason, actor=actor)
 
 
-def _create(task: Task, questions: Sequence[Question], *, at: datetime, actor: Actor, reason: str = "") -> Task:
+def _create(
+    task: Task,
+    questions: Sequence[Question],
+    *,
+    at: datetime,
+    actor: Actor,
+    reason: str = "",
+    reopening: Sequence[UUID | None] = (),
+) -> Task:
     create(task, Action.TASK_CREATED, at=at, actor=actor, reason=reason)
-    ask_many(task, questions, at=at, actor=actor)
+    ask_many(task, questions, at=at, actor=actor, reopening=reopening)
     return task
 
 

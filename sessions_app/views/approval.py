@@ -1,7 +1,7 @@
 """/approvals"""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -14,11 +14,11 @@ from orchestrator import conditional, pagination
 from orchestrator.filters import conditions
 from orchestrator.pagination import PARAMETERS
 from orchestrator.problems import InvalidRequest, NotFound
-from orchestrator.views import ApiViewSet, one, read_body, read_id, unchanged
+from orchestrator.views import ApiViewSet, given, one, read_body, read_id, unchanged
 from orchestrator.work_problems import NoPendingApproval, SeveralPendingApprovals
 from sessions_app import inbox, permissions
 from sessions_app.filters import APPROVAL_FILTERS
-from sessions_app.models import Approval, Task
+from sessions_app.models import Approval, Session, Task
 from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.decision import Verdict
 from sessions_app.serializers.approval import (
@@ -26,13 +26,14 @@ from sessions_app.serializers.approval import (
     ConsumeBody,
     DecisionByTaskBody,
     RequestBody,
-    approval_out,
 )
 from sessions_app.serializers.task import ReasonBody
-from sessions_app.transitions import approval as transitions
+from sessions_app.transitions import approvals as transitions
+from sessions_app.transitions.approvals import Question
 from sessions_app.transitions.refusing import remembering
 from sessions_app.views import waiting
 from sessions_app.views.approval_docs import documented
+from sessions_app.views.approval_shapes import approvals_out
 from sessions_app.views.asking import question
 
 ASSIGNEE = "assignee"
@@ -62,7 +63,7 @@ class ApprovalViewSet(ApiViewSet):
         # An inbox is somebody's own: so are its cursors.
         whose = str(self.actor.identity) if ASSIGNEE in filters else None
         scope = json.dumps(["approvals", self.actor.tenant, whose, sorted(filters.items())])
-        return Response(pagination.page(rows, ask, name="approvals", scope=scope, shapes=_out_many))
+        return Response(pagination.page(rows, ask, name="approvals", scope=scope, shapes=approvals_out))
 
     def create(self, request: Request) -> Response:
         """POST /approvals: a request, or a decision, as `decision` has it."""
@@ -93,12 +94,19 @@ class ApprovalViewSet(ApiViewSet):
         return self._decide(request, pk, transitions.reject)
 
     @action(detail=True, methods=["post"])
+    def withdraw(self, request: Request, pk: str) -> Response:
+        """POST /approvals/{id}/withdraw"""
+        return self._decide(request, pk, transitions.withdraw)
+
+    @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
         """POST /approvals/{id}/cancel"""
         body, if_match = read_body(ReasonBody, request), conditional.if_match(request._request)
         approval = permissions.find(Approval, read_id(pk, "approval"), self.actor)
         with remembering(approval, "cancel", actor=self.actor):
             permissions.insist_may_withdraw(self.actor, approval)
+            if approval.cancels_its_task and approval.task_id is not None:
+                permissions.insist_may_cancel(self.actor, permissions.find(Task, approval.task_id, self.actor))
         reason = body.get("reason") or ""
         return _one(transitions.cancel(approval, actor=self.actor, reason=reason, if_match=if_match))
 
@@ -112,12 +120,26 @@ class ApprovalViewSet(ApiViewSet):
         return _one(transitions.consume(approval, body["action"], actor=self.actor, if_match=if_match))
 
     def _request(self, request: Request) -> Response:
-        body = read_body(RequestBody, request)
+        body = given(read_body(RequestBody, request))
+        asked = question(body)
+        if asked.reopens or asked.replaces:
+            permissions.insist_may_steer(self.actor)
+            _check_steering(body)
+        if "task_id" in body:
+            approval = self._request_about_task(body, asked)
+        else:
+            permissions.insist_may_request(self.actor)
+            session = self._session(body["session_id"]) if "session_id" in body else None
+            approval = transitions.request_action(session, asked, actor=self.actor)
+        return _one(approval, status=201, headers={"Location": f"/approvals/{approval.id}"})
+
+    def _request_about_task(self, body: dict[str, Any], asked: Question) -> Approval:
+        if "session_id" in body:
+            raise InvalidRequest([("session_id", "A request is about a task or belongs to a session, not both.")])
         task = self._task(body["task_id"])
         with remembering(task, "ask", actor=self.actor):
             permissions.insist_may_request(self.actor)
-        approval = transitions.request(task, question(body), actor=self.actor)
-        return _one(approval, status=201, headers={"Location": f"/approvals/{approval.id}"})
+        return transitions.request(task, asked, actor=self.actor)
 
     def _decide(self, request: Request, pk: str, decide: Callable[..., Approval]) -> Response:
         body, if_match = read_body(CommentsBody, request), conditional.if_match(request._request)
@@ -144,12 +166,34 @@ class ApprovalViewSet(ApiViewSet):
             raise SeveralPendingApprovals([str(one.id) for one in found])
         return found[0]
 
+    def _session(self, pk: UUID) -> Session:
+        """Return the session that a body names, which the caller may move. A missing or unseen one is a 400."""
+        try:
+            session = permissions.find(Session, pk, self.actor)
+        except NotFound as problem:
+            message = "The session does not exist, or you may not see it."
+            raise InvalidRequest([("session_id", message)]) from problem
+        with remembering(session, "ask", actor=self.actor):
+            permissions.insist_may_move(self.actor, session)
+        return session
+
     def _task(self, pk: UUID) -> Task:
         """The task a body names. One that is missing or unseen is a 400."""
         try:
             return permissions.find(Task, pk, self.actor)
         except NotFound as problem:
             raise InvalidRequest([("task_id", "There is no such task, or it is not yours to see.")]) from problem
+
+
+def _check_steering(body: dict[str, Any]) -> None:
+    """Raise InvalidRequest where an operator reopens or replaces a request without a reason, or both at once."""
+    errors = []
+    if not body.get("reason", "").strip():
+        errors.append(("reason", "Give the reason for reopening or replacing a request."))
+    if "reopens" in body and "replaces" in body:
+        errors.append(("replaces", "A request reopens or replaces another one, not both."))
+    if errors:
+        raise InvalidRequest(errors)
 
 
 def _is_decision(body: Any) -> bool:
@@ -159,10 +203,5 @@ def _is_decision(body: Any) -> bool:
 
 
 def _one(approval: Approval, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    (shape,) = _out_many([approval])
+    (shape,) = approvals_out([approval])
     return one(shape, status=status, headers=headers)
-
-
-def _out_many(approvals: Sequence[Approval]) -> list[dict[str, Any]]:
-    said = permissions.decisions_on(approvals)
-    return [approval_out(approval, said[approval.pk]) for approval in approvals]

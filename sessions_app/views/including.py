@@ -7,9 +7,9 @@ from orchestrator.actors import Actor
 from orchestrator.problems import InvalidRequest
 from sessions_app import permissions
 from sessions_app.models import Approval, Session, Task
-from sessions_app.serializers.approval import approval_out
 from sessions_app.serializers.session import session_out
 from sessions_app.serializers.task import attempt_out
+from sessions_app.views.approval_shapes import approvals_out
 
 PARAMETER = "include"
 MOST = 100
@@ -27,8 +27,7 @@ def _attempts(task: Task, actor: Actor) -> list[dict[str, Any]]:
 
 def _approvals(task: Task, actor: Actor) -> list[dict[str, Any]]:
     rows = list(permissions.visible(Approval, actor).filter(task=task).order_by("-created_at", "-id")[:MOST])
-    said = permissions.decisions_on(rows)
-    return [approval_out(row, said[row.pk]) for row in rows]
+    return approvals_out(rows)
 
 
 _PARTS: Mapping[str, Callable[[Task, Actor], list[dict[str, Any]]]] = {

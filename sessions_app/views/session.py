@@ -26,6 +26,7 @@ from sessions_app.serializers.session import (
 )
 from sessions_app.transitions import session as transitions
 from sessions_app.transitions.refusing import remembering
+from sessions_app.views.deleting import REASON, awaiting_second_person, needed_reason
 from sessions_app.views.session_docs import documented
 
 _FIELDS = ("metadata", "task_id")
@@ -35,7 +36,7 @@ _FIELDS = ("metadata", "task_id")
 class SessionViewSet(ApiViewSet):
     """Agents' pieces of work."""
 
-    query_parameters: ClassVar = {"list": {*PARAMETERS, *SESSION_FILTERS, METADATA}}
+    query_parameters: ClassVar = {"list": {*PARAMETERS, *SESSION_FILTERS, METADATA}, "destroy": {REASON}}
 
     def list(self, request: Request) -> Response:
         """GET /sessions"""
@@ -83,12 +84,13 @@ class SessionViewSet(ApiViewSet):
     def destroy(self, request: Request, pk: str) -> Response:
         """DELETE /sessions/{id}"""
         refuse_body(request)
+        reason = needed_reason(request.query_params)
         if_match = conditional.if_match(request._request)
         session = permissions.find(Session, read_id(pk), self.actor)
         with remembering(session, "delete", actor=self.actor):
             permissions.insist_may_delete(self.actor)
-        transitions.delete(session, actor=self.actor, if_match=if_match)
-        return Response(status=204)
+        waits = transitions.delete(session, reason=reason, actor=self.actor, if_match=if_match)
+        return Response(status=204) if waits is None else awaiting_second_person(waits)
 
     def _amend(
         self,

@@ -25,6 +25,7 @@ from sessions_app.transitions.refusing import remembering
 from sessions_app.transitions.task import Work
 from sessions_app.views import waiting
 from sessions_app.views.asking import question
+from sessions_app.views.deleting import REASON, awaiting_second_person, needed_reason
 from sessions_app.views.including import PARAMETER, included, wanted
 from sessions_app.views.lease import Holding
 from sessions_app.views.task_docs import documented
@@ -40,6 +41,7 @@ class TaskViewSet(Holding):
     query_parameters: ClassVar = {
         "list": {*_PAGES, *TASK_FILTERS},
         "retrieve": {*waiting.PARAMETERS, PARAMETER},
+        "destroy": {REASON},
     }
 
     def list(self, request: Request) -> Response:
@@ -79,12 +81,13 @@ class TaskViewSet(Holding):
     def destroy(self, request: Request, pk: str) -> Response:
         """DELETE /tasks/{id}"""
         refuse_body(request)
+        reason = needed_reason(request.query_params)
         if_match = conditional.if_match(request._request)
         task = permissions.find(Task, read_id(pk, "task"), self.actor)
         with remembering(task, "delete", actor=self.actor):
             permissions.insist_may_delete(self.actor)
-        transitions.delete(task, actor=self.actor, if_match=if_match)
-        return Response(status=204)
+        waits = transitions.delete(task, reason=reason, actor=self.actor, if_match=if_match)
+        return Response(status=204) if waits is None else awaiting_second_person(waits)
 
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:

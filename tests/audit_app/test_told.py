@@ -13,8 +13,7 @@ from psycopg.types.json import Jsonb
 from orchestrator import boundary
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
 from sessions_app.models import Approval, Recorded, Session, Task
-from sessions_app.transitions import approval as approvals
-from sessions_app.transitions import lease
+from sessions_app.transitions import approvals, lease
 from tests import work
 from tests.audit_app.seals import Place, findings
 from tests.audit_app.tampering import Super, point, rewrite, unguarded

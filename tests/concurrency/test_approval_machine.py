@@ -21,9 +21,9 @@ from orchestrator.work_problems import (
     IllegalTransition,
 )
 from sessions_app.models import Approval, Task
-from sessions_app.transitions import approval as transitions
+from sessions_app.transitions import approvals as transitions
 from sessions_app.transitions import task as tasks
-from sessions_app.transitions.approval import Question
+from sessions_app.transitions.approvals import Question
 from tests.concurrency.approvals import assert_approvals_hold, expire
 from tests.concurrency.tasks import TERMINAL, manager
 from tests.concurrency.test_task_machine import SELDOM, WORKERS, Known, Tasks, run

@@ -13,7 +13,7 @@ import pytest
 
 from sessions_app.models import Approval, Attempt, Session, Task
 from sessions_app.models.recorded import moves
-from sessions_app.transitions import answering
+from sessions_app.transitions.approvals import task_effects as answering
 from tests.api import token
 from tests.contract.pages import page
 from tests.contract.shown import assert_answers_as_shown, snippets

@@ -15,9 +15,9 @@ from orchestrator.actors import Actor, Identity, Kind, Role
 from sessions_app.duties import EXPIRE_APPROVALS
 from sessions_app.models import Approval, Attempt, Decision, Task
 from sessions_app.sweeping import sweep
-from sessions_app.transitions import approval as transitions
+from sessions_app.transitions import approvals as transitions
 from sessions_app.transitions import task as tasks
-from sessions_app.transitions.approval import Question
+from sessions_app.transitions.approvals import Question
 from sessions_app.transitions.task import Work
 from tests.api import Api, token
 from tests.sessions_app import task_states

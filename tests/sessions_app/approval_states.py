@@ -9,9 +9,9 @@ from typing import Any
 from orchestrator import boundary
 from orchestrator.actors import Actor, Role, job
 from sessions_app.models import Approval, Task
-from sessions_app.transitions import approval as transitions
-from sessions_app.transitions.approval import Question
-from sessions_app.transitions.approval_expiry import expire_many
+from sessions_app.transitions import approvals as transitions
+from sessions_app.transitions.approvals import Question
+from sessions_app.transitions.approvals.expiry import expire_many
 from tests.sessions_app.session_calls import somebody
 from tests.sessions_app.task_states import pending
 

@@ -59,7 +59,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = public, pg_temp AS $$
 DECLARE key bigint;
 BEGIN
   FOR key IN SELECT people_lock_key(of_tenant, who.issuer, who.subject)
-      FROM unnest(issuers, subjects) AS who(issuer, subject) ORDER BY 1 LOOP
+      FROM unnest(issuers, subjects) AS who(issuer, subject) WHERE who.subject IS NOT NULL ORDER BY 1 LOOP
     PERFORM pg_advisory_xact_lock_shared(key);
   END LOOP;
   RETURN NOT EXISTS (SELECT FROM unnest(issuers, subjects) AS who(issuer, subject) JOIN people_person p
@@ -72,7 +72,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = public, pg_temp AS $$
 DECLARE key bigint;
 BEGIN
   FOR key IN SELECT people_lock_key(of_tenant, who.issuer, who.subject)
-      FROM unnest(issuers, subjects) AS who(issuer, subject) ORDER BY 1 LOOP
+      FROM unnest(issuers, subjects) AS who(issuer, subject) WHERE who.subject IS NOT NULL ORDER BY 1 LOOP
     PERFORM pg_advisory_xact_lock(key);
   END LOOP;
 END $$;

@@ -1,0 +1,441 @@
+"""Guard the rules of agreement in the database: who may decide, one person counts once, a no stands, one live grant."""
+
+from typing import ClassVar
+
+from django.db import migrations
+
+VALIDATE = """
+ALTER TABLE approvals VALIDATE CONSTRAINT approvals_session_id_fkey;
+ALTER TABLE approvals VALIDATE CONSTRAINT approvals_subject;
+ALTER TABLE approvals VALIDATE CONSTRAINT approvals_use_within;
+ALTER TABLE approval_decisions VALIDATE CONSTRAINT approval_decisions_set_aside;
+-- squawk-ignore ban-drop-constraint
+ALTER TABLE approval_decisions DROP CONSTRAINT approval_decisions_once;
+"""
+
+WHO = """
+-- Return the task and the tasks whose work it repeats, back to the first.
+CREATE FUNCTION work_task_line(of_task uuid) RETURNS SETOF uuid
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+  WITH RECURSIVE line AS (
+    SELECT t.id, t.retry_of_id FROM tasks t WHERE t.id = of_task
+    UNION
+    SELECT t.id, t.retry_of_id FROM tasks t JOIN line ON t.id = line.retry_of_id)
+  SELECT id FROM line;
+$$;
+
+-- Return the requests that this one opens again or replaces, back to the first.
+CREATE FUNCTION work_request_line(of_request uuid) RETURNS SETOF uuid
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+  WITH RECURSIVE line AS (
+    SELECT a.id, a.reopens_id, a.replaces_id FROM approvals a WHERE a.id = of_request
+    UNION
+    SELECT a.id, a.reopens_id, a.replaces_id FROM approvals a
+      JOIN line ON a.id IN (line.reopens_id, line.replaces_id))
+  SELECT id FROM line WHERE id <> of_request;
+$$;
+
+-- Return why this person must not decide that request, or NULL. Linked identities count as one person. The words are
+-- those of sessions_app.transitions.separation.
+CREATE FUNCTION work_barred(asked_id uuid, by_issuer text, by_subject text) RETURNS text
+LANGUAGE plpgsql STABLE COST 1000 SET search_path = public, pg_temp AS $$
+DECLARE asked approvals; line uuid[]; former uuid[]; me record; why text;
+BEGIN
+  SELECT * INTO asked FROM approvals WHERE id = asked_id;
+  IF NOT FOUND THEN RETURN 'unknown'; END IF;
+  IF asked.task_id IS NOT NULL THEN
+    line := ARRAY(SELECT work_task_line(asked.task_id));
+  END IF;
+  IF asked.reopens_id IS NOT NULL OR asked.replaces_id IS NOT NULL THEN
+    former := ARRAY(SELECT work_request_line(asked_id));
+  END IF;
+  FOR me IN SELECT * FROM people_same(asked.tenant, by_issuer, by_subject) LOOP
+    IF (me.issuer, me.subject) = (asked.created_by_issuer, asked.created_by_subject) THEN RETURN 'requester'; END IF;
+    IF (me.issuer, me.subject) = (asked.on_behalf_of_issuer, asked.on_behalf_of_subject) THEN
+      RETURN 'requested-for';
+    END IF;
+    IF asked.task_id IS NOT NULL THEN
+      SELECT CASE
+          WHEN (me.issuer, me.subject) = (t.lease_issuer, t.lease_subject) THEN 'holder'
+          WHEN (me.issuer, me.subject) = (t.lease_for_issuer, t.lease_for_subject) THEN 'held-for'
+          WHEN (me.issuer, me.subject) = (t.created_by_issuer, t.created_by_subject) THEN 'creator'
+          ELSE 'created-for' END
+        INTO why FROM tasks t
+        WHERE t.id = ANY(line) AND ((me.issuer, me.subject) = (t.lease_issuer, t.lease_subject)
+          OR (me.issuer, me.subject) = (t.lease_for_issuer, t.lease_for_subject)
+          OR (me.issuer, me.subject) = (t.created_by_issuer, t.created_by_subject)
+          OR (me.issuer, me.subject) = (t.on_behalf_of_issuer, t.on_behalf_of_subject))
+        ORDER BY t.id = asked.task_id DESC LIMIT 1;
+      IF FOUND THEN RETURN why; END IF;
+      PERFORM FROM task_attempts h WHERE h.task_id = ANY(line)
+        AND ((me.issuer, me.subject) = (h.holder_issuer, h.holder_subject)
+          OR (me.issuer, me.subject) = (h.holder_for_issuer, h.holder_for_subject));
+      IF FOUND THEN RETURN 'former-holder'; END IF;
+    ELSIF asked.session_id IS NOT NULL THEN
+      PERFORM FROM sessions s WHERE s.id = asked.session_id
+        AND ((me.issuer, me.subject) = (s.created_by_issuer, s.created_by_subject)
+          OR (me.issuer, me.subject) = (s.on_behalf_of_issuer, s.on_behalf_of_subject));
+      IF FOUND THEN RETURN 'session-creator'; END IF;
+    END IF;
+    -- The same question, requested before by this person: of the task and those it repeats, or in the session.
+    PERFORM FROM approvals e
+      WHERE (e.task_id = ANY(line) OR e.session_id = asked.session_id) AND e.id <> asked.id
+        AND e.approver_role = asked.approver_role AND e.action_digest IS NOT DISTINCT FROM asked.action_digest
+        AND ((me.issuer, me.subject) = (e.created_by_issuer, e.created_by_subject)
+          OR (me.issuer, me.subject) = (e.on_behalf_of_issuer, e.on_behalf_of_subject));
+    IF FOUND THEN RETURN 'earlier-requester'; END IF;
+    PERFORM FROM approvals e WHERE e.id = ANY(former)
+      AND ((me.issuer, me.subject) = (e.created_by_issuer, e.created_by_subject)
+        OR (me.issuer, me.subject) = (e.on_behalf_of_issuer, e.on_behalf_of_subject));
+    IF FOUND THEN RETURN 'earlier-requester'; END IF;
+  END LOOP;
+  RETURN NULL;
+END $$;
+
+-- Return the request on which a decision of this person counts already: this one or, of those that a task waits for,
+-- another one that the person approved. NULL where there is none.
+CREATE FUNCTION work_counted_on(asked_id uuid, by_issuer text, by_subject text) RETURNS uuid
+LANGUAGE sql STABLE COST 1000 SET search_path = public, pg_temp AS $$
+  SELECT d.approval_id FROM approvals asked
+    CROSS JOIN LATERAL people_same(asked.tenant, by_issuer, by_subject) me
+    JOIN LATERAL (
+      SELECT asked.id
+      UNION
+      SELECT o.id FROM approvals o WHERE asked.blocks AND o.task_id = asked.task_id AND o.blocks
+        AND o.status IN ('pending', 'approved')
+    ) counted ON true
+    JOIN approval_decisions d ON d.approval_id = counted.id AND d.set_aside_at IS NULL
+      AND d.decider_issuer = me.issuer AND d.decider_subject = me.subject
+    WHERE asked.id = asked_id ORDER BY d.approval_id = asked_id DESC LIMIT 1;
+$$;
+"""
+
+WHAT = """
+-- Return how many requests of the same subject are open, and the one that keeps this question from being asked: a live
+-- one for the same action (`already-requested`), or a rejection that stands (`already-rejected`). The subject is the
+-- task, the session or, without both, the requester.
+CREATE FUNCTION work_question_before(of_tenant text, of_task uuid, of_session uuid, by_issuer text, by_subject text,
+  for_issuer text, for_subject text, of_role text, of_digest bytea, beside uuid, reopening uuid,
+  OUT open_ones int, OUT approval_id uuid, OUT outcome text)
+LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
+DECLARE bare boolean := of_task IS NULL AND of_session IS NULL;
+BEGIN
+  SELECT count(*) INTO open_ones FROM approvals a
+    WHERE a.status = 'pending' AND a.id IS DISTINCT FROM beside AND a.tenant = of_tenant
+      AND CASE WHEN bare THEN a.created_by_subject = by_subject AND a.created_by_issuer = by_issuer
+          AND (a.on_behalf_of_issuer, a.on_behalf_of_subject) IS NOT DISTINCT FROM (for_issuer, for_subject)
+          AND a.task_id IS NULL AND a.session_id IS NULL
+        ELSE true END
+      AND (of_task IS NULL OR a.task_id = of_task) AND (of_session IS NULL OR a.session_id = of_session);
+  SELECT a.id, CASE a.status WHEN 'rejected' THEN 'already-rejected' ELSE 'already-requested' END
+    INTO approval_id, outcome FROM approvals a
+    WHERE a.id IS DISTINCT FROM beside AND a.id IS DISTINCT FROM reopening
+      AND a.tenant = of_tenant AND a.action_digest IS NOT DISTINCT FROM of_digest
+      AND (of_task IS NULL OR a.task_id = of_task)
+      AND (of_task IS NOT NULL OR (a.task_id IS NULL AND a.session_id IS NOT DISTINCT FROM of_session))
+      AND (NOT bare OR EXISTS (SELECT FROM approvals o
+        WHERE (o.id = a.id OR o.id IN (SELECT work_request_line(a.id)))
+          AND (o.created_by_issuer, o.created_by_subject, o.on_behalf_of_issuer, o.on_behalf_of_subject)
+            IS NOT DISTINCT FROM (by_issuer, by_subject, for_issuer, for_subject)))
+      AND ((a.status = 'rejected' AND a.approver_role = of_role
+          AND NOT EXISTS (SELECT FROM approvals r WHERE r.reopens_id = a.id AND r.id IS DISTINCT FROM beside
+            AND r.approver_role = of_role AND r.created_at > a.created_at
+            AND (of_task IS NULL OR r.task_id = of_task) AND r.action_digest IS NOT DISTINCT FROM of_digest))
+        OR (of_digest IS NOT NULL AND a.status = 'pending' AND a.expires_at > clock_timestamp())
+        OR (of_digest IS NOT NULL AND a.status = 'approved' AND a.consumed_at IS NULL
+          AND (a.use_within_seconds IS NULL
+            OR a.decision_at + make_interval(secs => a.use_within_seconds) > clock_timestamp())))
+    ORDER BY a.status = 'rejected' DESC, a.id DESC LIMIT 1;
+END $$;
+
+-- Make the requests of one requester without task and session wait for each other.
+CREATE FUNCTION work_lock_requester(of_tenant text, by_issuer text, by_subject text, for_issuer text, for_subject text)
+RETURNS void LANGUAGE sql VOLATILE SET search_path = public, pg_temp AS $$
+  SELECT pg_advisory_xact_lock(hashtextextended(
+    jsonb_build_array('requester', of_tenant, by_issuer, by_subject, for_issuer, for_subject)::text, 0));
+$$;
+
+CREATE FUNCTION work_request_may_be_made() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SET search_path = public, pg_temp AS $$
+DECLARE before record; other approvals; origin approvals := NEW; most int := 20;
+BEGIN
+  IF NOT people_admit(NEW.tenant, ARRAY[NEW.created_by_issuer, NEW.on_behalf_of_issuer]::text[],
+      ARRAY[NEW.created_by_subject, NEW.on_behalf_of_subject]::text[]) THEN
+    RAISE EXCEPTION 'approval %: the requester is cut off', NEW.id USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  -- Two requests about one subject wait for each other here: the second one sees the first.
+  IF NEW.task_id IS NOT NULL THEN
+    PERFORM FROM tasks t WHERE t.id = NEW.task_id AND t.tenant = NEW.tenant FOR NO KEY UPDATE;
+  ELSIF NEW.session_id IS NOT NULL THEN
+    PERFORM FROM sessions s WHERE s.id = NEW.session_id AND s.tenant = NEW.tenant
+      AND s.status IN ('pending', 'active') FOR NO KEY UPDATE;
+  ELSE
+    most := 100;
+    IF NEW.reopens_id IS NOT NULL OR NEW.replaces_id IS NOT NULL THEN
+      SELECT * INTO origin FROM approvals a
+        WHERE a.id = coalesce(NEW.reopens_id, NEW.replaces_id)
+          OR a.id IN (SELECT work_request_line(coalesce(NEW.reopens_id, NEW.replaces_id)))
+        ORDER BY a.created_at, a.id LIMIT 1;
+    END IF;
+    PERFORM work_lock_requester(NEW.tenant, origin.created_by_issuer, origin.created_by_subject,
+      origin.on_behalf_of_issuer, origin.on_behalf_of_subject);
+  END IF;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'approval %: what it is about is over, or of another tenant', NEW.id
+      USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  SELECT * INTO before FROM work_question_before(NEW.tenant, NEW.task_id, NEW.session_id, origin.created_by_issuer,
+    origin.created_by_subject, origin.on_behalf_of_issuer, origin.on_behalf_of_subject, NEW.approver_role,
+    NEW.action_digest, coalesce(NEW.replaces_id, NEW.id), NEW.reopens_id);
+  IF before.open_ones >= most AND NEW.replaces_id IS NULL THEN
+    RAISE EXCEPTION 'approval %: too many open requests', NEW.id USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  IF NEW.reopens_id IS NOT NULL THEN
+    PERFORM FROM approvals r WHERE r.id = NEW.reopens_id AND r.status = 'rejected' AND r.tenant = NEW.tenant
+      AND r.approver_role = NEW.approver_role AND r.action_digest IS NOT DISTINCT FROM NEW.action_digest
+      AND (r.task_id IN (SELECT work_task_line(NEW.task_id))
+        OR (NEW.task_id IS NULL AND r.task_id IS NULL AND r.session_id IS NOT DISTINCT FROM NEW.session_id));
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'approval %: approval % is no rejection of the same question', NEW.id, NEW.reopens_id
+        USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+  END IF;
+  IF before.approval_id IS NULL THEN RETURN NEW; END IF;
+  SELECT * INTO other FROM approvals WHERE id = before.approval_id;
+  -- A task can be created with requests to several roles for one action. They are used together.
+  IF before.outcome = 'already-requested' AND other.required AND NEW.required AND other.created_at = NEW.created_at
+     AND other.approver_role <> NEW.approver_role THEN
+    RETURN NEW;
+  END IF;
+  RAISE EXCEPTION 'approval %: % by approval %', NEW.id, before.outcome, before.approval_id
+    USING ERRCODE = 'integrity_constraint_violation';
+END $$;
+CREATE TRIGGER approvals_may_be_made BEFORE INSERT ON approvals
+  FOR EACH ROW EXECUTE FUNCTION work_request_may_be_made();
+ALTER TABLE approvals ENABLE ALWAYS TRIGGER approvals_may_be_made;
+"""
+
+DECISIONS = """
+-- The requester and the holder are copied from their rows, whatever the writer gives.
+CREATE OR REPLACE FUNCTION work_decision_is_of_another() RETURNS trigger
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE asked approvals; task tasks; why text; counted uuid;
+BEGIN
+  SELECT * INTO asked FROM approvals WHERE id = NEW.approval_id;
+  IF NOT people_admit(asked.tenant, ARRAY[NEW.decider_issuer]::text[], ARRAY[NEW.decider_subject]::text[]) THEN
+    RAISE EXCEPTION 'approval %: the decider is cut off', NEW.approval_id
+      USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  -- Two decisions about one task wait for each other here: the second one sees the first.
+  SELECT * INTO task FROM tasks t WHERE t.id = asked.task_id FOR NO KEY UPDATE;
+  SELECT * INTO asked FROM approvals a
+    WHERE a.id = NEW.approval_id AND a.status = 'pending' AND a.expires_at > now() FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'approval % is not open', NEW.approval_id USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  IF NEW.decision = 'approved' AND task.deadline <= now() THEN
+    RAISE EXCEPTION 'approval %: its task is past its deadline', NEW.approval_id
+      USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  why := work_barred(NEW.approval_id, NEW.decider_issuer, NEW.decider_subject);
+  IF why IS NOT NULL THEN
+    RAISE EXCEPTION 'approval %: separation of duties (%)', NEW.approval_id, why
+      USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  counted := work_counted_on(NEW.approval_id, NEW.decider_issuer, NEW.decider_subject);
+  IF counted = NEW.approval_id OR (counted IS NOT NULL AND NEW.decision = 'approved') THEN
+    RAISE EXCEPTION 'approval %: a decision of this person counts already, on %', NEW.approval_id, counted
+      USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  IF NEW.set_aside_at IS NOT NULL THEN
+    RAISE EXCEPTION 'approval %: a decision counts when it is made', NEW.approval_id
+      USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  NEW.requester_issuer := asked.created_by_issuer;
+  NEW.requester_subject := asked.created_by_subject;
+  NEW.requester_for_issuer := asked.on_behalf_of_issuer;
+  NEW.requester_for_subject := asked.on_behalf_of_subject;
+  NEW.holder_issuer := task.lease_issuer;
+  NEW.holder_subject := task.lease_subject;
+  NEW.holder_for_issuer := task.lease_for_issuer;
+  NEW.holder_for_subject := task.lease_for_subject;
+  RETURN NEW;
+END $$;
+
+-- A decision stays as it was made. While its request is open it can be set aside, once.
+CREATE OR REPLACE FUNCTION work_decision_stays() RETURNS trigger
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+BEGIN
+  IF TG_OP = 'DELETE' THEN
+    -- Only along with its approval, whose own trail ends with an event.
+    PERFORM FROM approvals WHERE id = OLD.approval_id;
+    IF NOT FOUND THEN RETURN OLD; END IF;
+  ELSIF OLD.set_aside_at IS NULL AND NEW.set_aside_at IS NOT NULL
+     AND to_jsonb(NEW) - '{set_aside_at,set_aside_reason}'::text[]
+       = to_jsonb(OLD) - '{set_aside_at,set_aside_reason}'::text[] THEN
+    PERFORM FROM approvals WHERE id = OLD.approval_id AND status = 'pending';
+    IF FOUND THEN RETURN NEW; END IF;
+  END IF;
+  RAISE EXCEPTION 'a decision stays as it was made: % is refused', TG_OP USING ERRCODE = 'restrict_violation';
+END $$;
+
+-- At COMMIT: the outcome is what the decisions that count amount to.
+CREATE OR REPLACE FUNCTION work_approval_is_agreed() RETURNS trigger
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE asked approvals; agreed int; refused int;
+BEGIN
+  IF TG_TABLE_NAME = 'approvals' THEN
+    SELECT * INTO asked FROM approvals WHERE id = NEW.id;
+  ELSE
+    SELECT * INTO asked FROM approvals WHERE id = NEW.approval_id;
+  END IF;
+  IF NOT FOUND THEN RETURN NULL; END IF;
+  SELECT count(*) FILTER (WHERE decision = 'approved'), count(*) FILTER (WHERE decision = 'rejected')
+    INTO agreed, refused FROM approval_decisions WHERE approval_id = asked.id AND set_aside_at IS NULL;
+  IF agreed <> asked.granted OR (asked.status = 'approved') <> (agreed >= asked.required_approvals AND refused = 0)
+     OR (asked.status = 'rejected') <> (refused > 0) THEN
+    RAISE EXCEPTION 'approval % is not what was decided', asked.id USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  RETURN NULL;
+END $$;
+DROP TRIGGER approval_decisions_count ON approval_decisions;
+CREATE CONSTRAINT TRIGGER approval_decisions_count AFTER INSERT OR UPDATE ON approval_decisions
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION work_approval_is_agreed();
+ALTER TABLE approval_decisions ENABLE ALWAYS TRIGGER approval_decisions_count;
+"""
+
+USE = """
+CREATE OR REPLACE FUNCTION work_approval_keeps_its_question() RETURNS trigger
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+BEGIN
+  IF (NEW.task_id, NEW.session_id, NEW.approver_role, NEW.reason, NEW.action, NEW.action_digest,
+      NEW.required_approvals, NEW.expires_at, NEW.use_within_seconds, NEW.blocks, NEW.required, NEW.reopens_id,
+      NEW.replaces_id, NEW.created_by_issuer, NEW.created_by_subject, NEW.on_behalf_of_issuer, NEW.on_behalf_of_subject)
+     IS DISTINCT FROM
+     (OLD.task_id, OLD.session_id, OLD.approver_role, OLD.reason, OLD.action, OLD.action_digest,
+      OLD.required_approvals, OLD.expires_at, OLD.use_within_seconds, OLD.blocks, OLD.required, OLD.reopens_id,
+      OLD.replaces_id, OLD.created_by_issuer, OLD.created_by_subject, OLD.on_behalf_of_issuer, OLD.on_behalf_of_subject)
+  THEN
+    RAISE EXCEPTION 'approval %: what is asked does not change', NEW.id USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF NEW.consumed_at IS NOT DISTINCT FROM OLD.consumed_at THEN RETURN NEW; END IF;
+  IF OLD.consumed_at IS NOT NULL THEN
+    RAISE EXCEPTION 'approval % is consumed once', NEW.id USING ERRCODE = 'restrict_violation';
+  END IF;
+  IF OLD.decision_at + make_interval(secs => OLD.use_within_seconds) <= now() THEN
+    RAISE EXCEPTION 'approval % has lapsed', NEW.id USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  PERFORM FROM tasks t WHERE t.id = NEW.task_id AND (t.status NOT IN ('pending', 'active') OR t.deadline <= now());
+  IF NOT FOUND THEN
+    PERFORM FROM sessions s
+      WHERE s.id = NEW.session_id AND (s.status NOT IN ('pending', 'active') OR s.expires_at <= now());
+  END IF;
+  IF FOUND THEN
+    RAISE EXCEPTION 'approval %: what it is about is over, or waits for others', NEW.id
+      USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+
+-- At COMMIT: of several grants for one action of one subject, all are used together.
+CREATE FUNCTION work_action_is_used_once() RETURNS trigger
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE before record;
+BEGIN
+  SELECT * INTO before FROM work_question_before(NEW.tenant, NEW.task_id, NEW.session_id, NEW.created_by_issuer,
+    NEW.created_by_subject, NEW.on_behalf_of_issuer, NEW.on_behalf_of_subject, NEW.approver_role, NEW.action_digest,
+    NEW.id, NULL);
+  IF before.outcome = 'already-requested' THEN
+    PERFORM FROM approvals WHERE id = before.approval_id AND status = 'approved';
+    IF FOUND THEN
+      RAISE EXCEPTION 'approval %: approval % grants the same action', NEW.id, before.approval_id
+        USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER approvals_used_once AFTER UPDATE ON approvals
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+  WHEN (OLD.consumed_at IS NULL AND NEW.consumed_at IS NOT NULL AND NEW.task_id IS NOT NULL)
+  EXECUTE FUNCTION work_action_is_used_once();
+ALTER TABLE approvals ENABLE ALWAYS TRIGGER approvals_used_once;
+"""
+
+TASKS = """
+-- A task that was created with requests goes on when each of them was approved, or another one that stands in for it. A
+-- request that was added later may also have been cancelled.
+CREATE OR REPLACE FUNCTION work_unblocked_by_agreement() RETURNS trigger
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+BEGIN
+  PERFORM FROM approvals WHERE task_id = NEW.id AND blocks AND status = 'pending';
+  IF FOUND THEN
+    RAISE EXCEPTION 'task % waits for an approval', NEW.id USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  PERFORM FROM approvals WHERE task_id = NEW.id AND blocks;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'no request is about task %', NEW.id USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  PERFORM FROM approvals ended
+    WHERE ended.task_id = NEW.id AND ended.blocks AND ended.status <> 'approved'
+      AND (ended.required OR ended.status <> 'cancelled')
+      AND NOT EXISTS (
+        WITH RECURSIVE after AS (
+          SELECT ended.id
+          UNION
+          SELECT r.id FROM approvals r JOIN after ON r.replaces_id = after.id)
+        SELECT FROM approvals a JOIN approvals one ON one.id IN (SELECT id FROM after)
+          WHERE a.task_id = NEW.id AND a.blocks AND a.status = 'approved'
+            AND (a.id = one.id OR (a.approver_role = one.approver_role
+              AND a.required_approvals >= one.required_approvals
+              AND a.action_digest IS NOT DISTINCT FROM one.action_digest AND a.created_at > one.created_at)));
+  IF FOUND THEN
+    RAISE EXCEPTION 'a request about task % was not approved', NEW.id
+      USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  RETURN NULL;
+END $$;
+
+-- A person who decided about a task does not get it, nor an agent for that person, nor a linked identity; nor does
+-- anyone who is cut off.
+CREATE OR REPLACE FUNCTION work_holder_decided_nothing() RETURNS trigger
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+BEGIN
+  PERFORM FROM approvals a JOIN approval_decisions d ON d.approval_id = a.id
+    WHERE a.task_id = NEW.id AND EXISTS (
+      SELECT FROM people_same(NEW.tenant, d.decider_issuer, d.decider_subject) AS one
+      WHERE (one.issuer, one.subject) IN
+        ((NEW.lease_issuer, NEW.lease_subject), (NEW.lease_for_issuer, NEW.lease_for_subject)));
+  IF FOUND THEN
+    RAISE EXCEPTION 'task %: its holder decided about it', NEW.id USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  PERFORM FROM people_person p WHERE p.tenant = NEW.tenant AND NOT p.is_active AND (p.issuer, p.subject) IN
+    ((NEW.lease_issuer, NEW.lease_subject), (NEW.lease_for_issuer, NEW.lease_for_subject));
+  IF FOUND THEN
+    RAISE EXCEPTION 'task %: its holder is cut off', NEW.id USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+"""
+
+VIEW = """
+-- squawk-ignore ban-drop-view
+DROP VIEW pending_approvals;
+CREATE VIEW pending_approvals AS
+  SELECT a.*, t.description, t.from_role, t.to_role
+  FROM approvals a LEFT JOIN tasks t ON t.id = a.task_id
+  WHERE a.status = 'pending' AND a.expires_at > statement_timestamp();
+GRANT SELECT ON pending_approvals TO orchestrator_service;
+"""
+
+
+class Migration(migrations.Migration):
+    """Functions, triggers and the view of approvals."""
+
+    dependencies: ClassVar = [("sessions_app", "0014_indexes_of_requests")]
+    operations: ClassVar = [
+        migrations.SeparateDatabaseAndState(
+            database_operations=[migrations.RunSQL(VALIDATE, migrations.RunSQL.noop)],
+            state_operations=[migrations.RemoveConstraint("decision", "approval_decisions_once")],
+        ),
+        *(migrations.RunSQL(sql, migrations.RunSQL.noop) for sql in (WHO, WHAT, DECISIONS, USE, TASKS, VIEW)),
+    ]

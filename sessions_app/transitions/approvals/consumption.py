@@ -1,0 +1,90 @@
+"""How a grant is used: once, for exactly the approved action, while it is good."""
+
+import hmac
+from collections.abc import Mapping
+from typing import Any
+
+from audit_app.trail import Action, instant
+from orchestrator.actors import Actor
+from orchestrator.problems import Forbidden
+from orchestrator.work_problems import (
+    ActionMismatch,
+    AlreadyConsumed,
+    ApprovalLapsed,
+    DeadlineExceeded,
+    IllegalTransition,
+)
+from sessions_app.models import Approval, Attempt, Task
+from sessions_app.models.approval import ApprovalStatus
+from sessions_app.models.task import TaskStatus
+from sessions_app.transitions.admission import admit
+from sessions_app.transitions.approvals.requests import digest_of, first_requester
+from sessions_app.transitions.approvals.subject import Locked, lock_with_subject
+from sessions_app.transitions.change import changed, insist_on_version
+from sessions_app.transitions.refusing import remembered
+
+
+def consume(
+    approval: Approval, action: Mapping[str, Any], *, actor: Actor, if_match: frozenset[int] | None = None
+) -> Approval:
+    """Use a grant, once, for exactly its action. Grants of several roles for that action of one task are used together.
+
+    The lock settles the race of two callers who consume at once: the second finds the grant consumed.
+
+    Raises Forbidden for an actor other than the requester or the holder of the task, DeadlineExceeded past the task's
+    deadline, ApprovalLapsed, ActionMismatch and AlreadyConsumed, all recorded; IllegalTransition where it is not
+    approved, or its task or session is over, or its task waits for other requests; Unauthenticated for an actor who is
+    cut off; PreconditionFailed if `if_match` names other versions.
+    """
+    admit(actor)
+    locked = lock_with_subject(approval)
+    fresh, task = locked.approval, locked.task
+    if (why := _kept_from_using(locked, actor)) is not None:
+        raise remembered(Forbidden(why), fresh, "consume", actor=actor)
+    insist_on_version(fresh, if_match)
+    is_out_of_reach = locked.subject.is_over or (task is not None and task.status == TaskStatus.BLOCKED)
+    if fresh.status != ApprovalStatus.APPROVED or is_out_of_reach:
+        before = str((task or locked.subject.session or fresh).status if is_out_of_reach else fresh.status)
+        raise IllegalTransition(before=before, to="consumed", allowed=fresh.allowed_transitions())
+    if locked.subject.is_past_deadline:
+        raise remembered(DeadlineExceeded(), fresh, "consume", actor=actor)
+    if not hmac.compare_digest(bytes(fresh.action_digest or b""), digest_of(action)):
+        raise remembered(ActionMismatch(), fresh, "consume", actor=actor)
+    if fresh.consumed_at is not None:
+        raise remembered(AlreadyConsumed(f"It was at {instant(fresh.consumed_at)}."), fresh, "consume", actor=actor)
+    if fresh.has_lapsed():
+        detail = f"It could be consumed until {instant(fresh.approved_until or fresh.now)}."
+        raise remembered(ApprovalLapsed(detail), fresh, "consume", actor=actor)
+    with changed(fresh, Action.APPROVAL_CONSUMED, actor=actor) as used:
+        used.consumed_at = used.now
+    if task is not None:
+        _consume_together(fresh, task, actor=actor)
+    return fresh
+
+
+def _consume_together(approval: Approval, task: Task, *, actor: Actor) -> None:
+    """Consume the other grants of a locked task for the same action: one act is done once, whichever grant it names."""
+    others = Approval.objects.filter(
+        task=task, action_digest=approval.action_digest, status=ApprovalStatus.APPROVED, consumed_at=None
+    ).order_by("pk")
+    for other in others.exclude(pk=approval.pk):
+        other.now = approval.now
+        with changed(other, Action.APPROVAL_CONSUMED, actor=actor, cause=approval.last_event) as used:
+            used.consumed_at = used.now
+
+
+def _kept_from_using(locked: Locked, actor: Actor) -> str | None:
+    """Return why this actor must not use the grant, or None."""
+    approval, task, who = locked.approval, locked.task, (actor.identity, actor.on_behalf_of)
+    if task is None:
+        return None if who == first_requester(approval) else "Only the requester may consume it."
+    # Together with the person an agent acts for: a decider must not use the grant through an agent that asked alone.
+    if who == (task.holder, task.held_for) and not task.is_lapsed():
+        return None
+    if who != (approval.created_by, approval.on_behalf_of):
+        return "Only the requester, or the holder of the task, may consume it."
+    held = {"holder_issuer": actor.identity.issuer, "holder_subject": actor.identity.subject}
+    if Attempt.objects.filter(task=task, **held).exists():
+        # A requester who lost the lease must not act while another holder does the task.
+        return "You held the task, and hold it no more."
+    return None
