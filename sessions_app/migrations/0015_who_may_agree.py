@@ -118,29 +118,33 @@ CREATE FUNCTION work_question_before(of_tenant text, of_task uuid, of_session uu
   for_issuer text, for_subject text, of_role text, of_digest bytea, beside uuid, reopening uuid,
   OUT open_ones int, OUT approval_id uuid, OUT outcome text)
 LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
-DECLARE bare boolean := of_task IS NULL AND of_session IS NULL;
+DECLARE same uuid[];
 BEGIN
-  SELECT count(*) INTO open_ones FROM approvals a
-    WHERE a.status = 'pending' AND a.id IS DISTINCT FROM beside AND a.tenant = of_tenant
-      AND CASE WHEN bare THEN a.created_by_subject = by_subject AND a.created_by_issuer = by_issuer
-          AND (a.on_behalf_of_issuer, a.on_behalf_of_subject) IS NOT DISTINCT FROM (for_issuer, for_subject)
-          AND a.task_id IS NULL AND a.session_id IS NULL
-        ELSE true END
-      AND (of_task IS NULL OR a.task_id = of_task) AND (of_session IS NULL OR a.session_id = of_session);
+  -- A query for each kind of subject, so that each uses the index of that kind.
+  IF of_task IS NOT NULL THEN
+    SELECT count(*) INTO open_ones FROM approvals a WHERE a.task_id = of_task AND a.status = 'pending';
+    same := ARRAY(SELECT a.id FROM approvals a
+      WHERE a.task_id = of_task AND a.action_digest IS NOT DISTINCT FROM of_digest);
+  ELSIF of_session IS NOT NULL THEN
+    SELECT count(*) INTO open_ones FROM approvals a WHERE a.session_id = of_session AND a.status = 'pending';
+    same := ARRAY(SELECT a.id FROM approvals a WHERE a.session_id = of_session AND a.action_digest = of_digest);
+  ELSE
+    SELECT count(*) INTO open_ones FROM approvals a
+      WHERE a.created_by_subject = by_subject AND a.created_by_issuer = by_issuer AND a.status = 'pending'
+        AND (a.on_behalf_of_issuer, a.on_behalf_of_subject) IS NOT DISTINCT FROM (for_issuer, for_subject)
+        AND a.tenant = of_tenant AND a.task_id IS NULL AND a.session_id IS NULL;
+    same := ARRAY(SELECT a.id FROM approvals a
+      WHERE a.action_digest = of_digest AND a.task_id IS NULL AND a.session_id IS NULL AND a.tenant = of_tenant
+        AND EXISTS (SELECT FROM approvals o
+          WHERE (o.id = a.id OR o.id IN (SELECT work_request_line(a.id)))
+            AND (o.created_by_issuer, o.created_by_subject, o.on_behalf_of_issuer, o.on_behalf_of_subject)
+              IS NOT DISTINCT FROM (by_issuer, by_subject, for_issuer, for_subject)));
+  END IF;
   SELECT a.id, CASE a.status WHEN 'rejected' THEN 'already-rejected' ELSE 'already-requested' END
     INTO approval_id, outcome FROM approvals a
-    WHERE a.id IS DISTINCT FROM beside AND a.id IS DISTINCT FROM reopening
-      AND a.tenant = of_tenant AND a.action_digest IS NOT DISTINCT FROM of_digest
-      AND (of_task IS NULL OR a.task_id = of_task)
-      AND (of_task IS NOT NULL OR (a.task_id IS NULL AND a.session_id IS NOT DISTINCT FROM of_session))
-      AND (NOT bare OR EXISTS (SELECT FROM approvals o
-        WHERE (o.id = a.id OR o.id IN (SELECT work_request_line(a.id)))
-          AND (o.created_by_issuer, o.created_by_subject, o.on_behalf_of_issuer, o.on_behalf_of_subject)
-            IS NOT DISTINCT FROM (by_issuer, by_subject, for_issuer, for_subject)))
+    WHERE a.id = ANY(same) AND a.id IS DISTINCT FROM beside AND a.id IS DISTINCT FROM reopening
       AND ((a.status = 'rejected' AND a.approver_role = of_role
-          AND NOT EXISTS (SELECT FROM approvals r WHERE r.reopens_id = a.id AND r.id IS DISTINCT FROM beside
-            AND r.approver_role = of_role AND r.created_at > a.created_at
-            AND (of_task IS NULL OR r.task_id = of_task) AND r.action_digest IS NOT DISTINCT FROM of_digest))
+          AND NOT EXISTS (SELECT FROM approvals r WHERE r.id = ANY(same) AND r.reopens_id = a.id))
         OR (of_digest IS NOT NULL AND a.status = 'pending' AND a.expires_at > clock_timestamp())
         OR (of_digest IS NOT NULL AND a.status = 'approved' AND a.consumed_at IS NULL
           AND (a.use_within_seconds IS NULL
