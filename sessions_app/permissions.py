@@ -36,13 +36,13 @@ _SEEN: dict[type[Recorded], dict[Role, tuple[str, Callable[[Actor], list[object]
         ),
     },
     Approval: {
-        # The holder of a task sees the approvals about it. A requester sees the request by which an operator reopened or
-        # replaced theirs.
+        # The holder of a task sees the approvals about it. A requester sees the request by which an operator reopened
+        # or replaced theirs.
         Role.AGENT: (
-            "(SELECT (t.lease_issuer, t.lease_subject) = (%s, %s) FROM tasks t WHERE t.id = approvals.task_id)"
-            " OR ((approvals.reopens_id IS NOT NULL OR approvals.replaces_id IS NOT NULL) AND EXISTS ("
-            "SELECT FROM work_request_line(approvals.id) AS line(id) JOIN approvals f ON f.id = line.id"
-            " WHERE (f.created_by_issuer, f.created_by_subject) = (%s, %s)))",
+            """(SELECT (t.lease_issuer, t.lease_subject) = (%s, %s) FROM tasks t WHERE t.id = approvals.task_id)
+            OR ((approvals.reopens_id IS NOT NULL OR approvals.replaces_id IS NOT NULL) AND EXISTS (
+              SELECT FROM work_request_line(approvals.id) AS line(id) JOIN approvals f ON f.id = line.id
+              WHERE (f.created_by_issuer, f.created_by_subject) = (%s, %s)))""",
             lambda actor: _SELF(actor) * 2,
         ),
         Role.APPROVER: ("approvals.approver_role = ANY(%s)", _ROLES),
