@@ -28,10 +28,14 @@ class PassedOn:
 
 
 class Exchanged:
-    """A token for the service's audience, by RFC 8693; kept for as long as the caller's token is in use."""
+    """A token for the service's audience, by RFC 8693; kept for as long as the caller's token is in use.
+
+    This server's own token goes along as `actor_token`, so that the exchanged token can say who acts for the caller.
+    """
 
     def __init__(self, endpoint: TokenEndpoint, audience: str, scope: str = "") -> None:
         self._endpoint, self._audience, self._scope = endpoint, audience, scope
+        self._actor = Renewed(lambda: endpoint.grant(grant_type="client_credentials", audience=audience))
         self._lock = threading.Lock()
         self._kept: OrderedDict[bytes, Renewed] = OrderedDict()
 
@@ -50,6 +54,8 @@ class Exchanged:
             grant_type=_EXCHANGE,
             subject_token=bearer,
             subject_token_type=_ACCESS_TOKEN,
+            actor_token=self._actor.token(),
+            actor_token_type=_ACCESS_TOKEN,
             requested_token_type=_ACCESS_TOKEN,
             audience=self._audience,
             scope=self._scope,

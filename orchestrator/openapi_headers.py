@@ -7,6 +7,8 @@ from drf_spectacular.utils import OpenApiParameter
 Schema = dict[str, Any]
 
 _VERSIONS = r'^(\*|"[0-9]+"( *, *"[0-9]+")*)$'
+# RFC 6750, section 3, and RFC 9470, section 3.
+_CHALLENGE = r'^Bearer( error="insufficient_user_authentication"(, [a-z_]+="[^"]+")+)?$'
 IF_MATCH = OpenApiParameter(
     "If-Match",
     {"type": "string", "pattern": _VERSIONS},
@@ -100,9 +102,9 @@ TOLD: dict[str, Schema] = {
         "schema": {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$"},
     },
     "WWW-Authenticate": {
-        "description": "How to say who is calling.",
+        "description": "How to say who is calling, and after which login.",
         "required": True,
-        "schema": {"type": "string", "const": "Bearer"},
+        "schema": {"type": "string", "pattern": _CHALLENGE},
     },
     "Retry-After": {
         "description": "After how many seconds to try again.",

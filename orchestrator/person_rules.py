@@ -123,5 +123,6 @@ def _is_filled(value: object) -> bool:
 
 def _texts(value: object) -> list[str] | None:
     """Return the texts of a claim, or None where it is neither a text nor a list of texts."""
-    texts = value if isinstance(value, list) else [value]
-    return texts if all(isinstance(text, str) for text in texts) else None
+    items: list[object] = value if isinstance(value, list) else [value]
+    texts = [item for item in items if isinstance(item, str)]
+    return texts if len(texts) == len(items) else None

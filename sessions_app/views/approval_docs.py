@@ -8,7 +8,14 @@ from orchestrator.openapi_headers import IF_MATCH, IF_NONE_MATCH, etag, location
 from orchestrator.openapi_parameters import id_of, made, pages, query, status
 from orchestrator.pagination import USUAL
 from orchestrator.problem_schemas import refusals
-from orchestrator.problems import InvalidRequest, NotFound, PreconditionFailed, SeparationOfDuties
+from orchestrator.problems import (
+    ClientMayNotDecide,
+    InsufficientUserAuthentication,
+    InvalidRequest,
+    NotFound,
+    PreconditionFailed,
+    SeparationOfDuties,
+)
 from orchestrator.work_problems import (
     ActionMismatch,
     AlreadyConsumed,
@@ -87,9 +94,13 @@ _FILTERS = [
 ]
 _DECISION = (
     "For approvers of its role, people only, who neither asked for it, nor had it asked for them, nor hold the task."
-    " An operator has no way round."
+    " An operator has no way round. The token must be of a client that may decide (`OIDC_DECIDING_CLIENTS`), and the"
+    " login behind it as strong and as recent as the service requires."
 )
-_DECIDING = (SeparationOfDuties, IllegalTransition, ApprovalExpired, AlreadyDecided)
+_DECIDING = (
+    *(InsufficientUserAuthentication, ClientMayNotDecide, SeparationOfDuties),
+    *(IllegalTransition, ApprovalExpired, AlreadyDecided),
+)
 
 
 def _answer(value: object, summary: str) -> OpenApiResponse:

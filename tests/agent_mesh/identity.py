@@ -14,9 +14,12 @@ from uuid import uuid4
 import jwt
 
 from tests.listening import listening
-from tests.orchestrator.key_server import jwk, private_key
+from tests.orchestrator.key_server import CLIENT, jwk, private_key
 
 SERVICE, MESH, SECRET = "orchestrator", "agent-mesh", "s3cret"
+ITSELF = "the-mesh-itself"
+"""The subject of the mesh's own tokens."""
+_PARTIES = ("subject_token", "actor_token")
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 
@@ -26,6 +29,8 @@ class Provider:
 
     address: str
     exchanged: list[dict[str, str]] = field(default_factory=list)
+    delegates: bool = False
+    """Whether an exchanged token names in `act` whose `actor_token` came along; Keycloak's do not."""
 
     def token(self, subject: str = "alice", audience: Any = MESH, **claims: Any) -> str:
         """An access token of an agent of the role finance."""
@@ -34,16 +39,25 @@ class Provider:
         said |= {"realm_access": {"roles": ["agent"]}, "agent_roles": ["finance"], **claims}
         return jwt.encode(said, private_key("EdDSA"), "EdDSA", headers={"kid": "key-1", "typ": "at+jwt"})
 
+    def person_token(self, subject: str = "petra", audience: Any = SERVICE, **claims: Any) -> str:
+        """An access token of an approver of the role manager, who logged in by a client that may decide."""
+        login = {"sid": "a-login", "azp": CLIENT, "realm_access": {"roles": ["approver"]}, "agent_roles": ["manager"]}
+        return self.token(subject, audience, **{**login, **claims})
+
     def exchange(self, form: dict[str, str], authorization: str) -> tuple[int, dict[str, Any]]:
-        """A token for the service in the caller's name, for the mesh alone."""
+        """A token for the mesh alone: its own, or one for the service in its caller's name."""
         known = base64.b64encode(f"{MESH}:{SECRET}".encode()).decode()
-        if authorization != f"Basic {known}" or form["grant_type"] != _EXCHANGE:
+        if authorization != f"Basic {known}" or form["grant_type"] not in (_EXCHANGE, "client_credentials"):
             return 401, {"error": "invalid_client"}
+        if form["grant_type"] == "client_credentials":
+            own = self.token(ITSELF, form["audience"], azp=MESH, client_id=MESH)
+            return 200, {"access_token": own, "token_type": "Bearer", "expires_in": 300}
         self.exchanged.append(form)
-        claims = jwt.decode(form["subject_token"], options={"verify_signature": False})
-        kept = {name: claims[name] for name in ("realm_access", "agent_roles")}
+        claims, actor = (jwt.decode(form[name], options={"verify_signature": False}) for name in _PARTIES)
+        kept = {name: claims[name] for name in ("realm_access", "agent_roles", "sid") if name in claims}
+        act = {"act": {"sub": actor["sub"]}} if self.delegates else {}
         return 200, {
-            "access_token": self.token(claims["sub"], form["audience"], **kept),
+            "access_token": self.token(claims["sub"], form["audience"], azp=MESH, **kept, **act),
             "issued_token_type": form["requested_token_type"],
             "token_type": "Bearer",
             "expires_in": 300,
@@ -55,6 +69,7 @@ class Provider:
             "OIDC_ISSUER_URL": self.address,
             "OIDC_AUDIENCE": SERVICE,
             "OIDC_JWKS_URL": f"{self.address}/keys",
+            "OIDC_DECIDING_CLIENTS": CLIENT,
         }
 
 

@@ -134,8 +134,7 @@ def test_the_full_story_with_tokens_that_are_exchanged(
     ):
         sent = mona.does("send_task", target="finance", task=WORK)
         asked = mona.does("request_approval", task_id=sent["task_id"], approver_role="manager", reason="So much.")
-        petra = provider.token("petra", SERVICE, realm_access={"roles": ["approver"]}, **manager)
-        approve(base, asked["approval_id"], petra)
+        approve(base, asked["approval_id"], provider.person_token())
         assert mona.does("await_approval", approval_id=asked["approval_id"])["status"] == "approved"
         held = finn.does("claim_task", wait_seconds=5)["task"]
         proof = {"task_id": held["task_id"], "lease_token": held["lease"]["token"]}

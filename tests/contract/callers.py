@@ -1,9 +1,10 @@
 """The callers of the rights matrix, and the words of its cells."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from tests.api import token
-from tests.orchestrator.tokens import after, saying
+from tests.orchestrator.tokens import GONE, after, saying
 
 HIDDEN = "200, without it"
 """What a list or a claim answers that does not have the row."""
@@ -31,4 +32,33 @@ CALLERS: dict[str, Callable[[], str | None]] = {
     "operator": lambda: token("olga", "operator", ""),
     "service account": lambda: token("billing", service_account=True),
     "agent for a person": lambda: token("olga", "agent,operator,approver", "finance", act_subject="bot"),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A caller who may do what another one may, but for some operations."""
+
+    bearer: Callable[[], str | None]
+    like: str
+    but: Line = field(default_factory=dict)
+    """By operation instead of by caller."""
+
+
+# Roles that would let them do more, were they taken for a person or for a client that may decide.
+VARIANTS = {
+    "approver by another client": Variant(
+        lambda: token("mia", "approver", client="chat"),
+        "approver",
+        {f"POST /approvals/{{id}}/{verb}": (403, 404) for verb in ("approve", "reject")},
+    ),
+    "service account of Okta": Variant(
+        saying(sub="billing", cid="billing", azp=GONE, tenant="default", realm_access={"roles": ["agent"]}),
+        "service account",
+    ),
+    "approver of Okta that is a service account": Variant(
+        saying(sub="mia", cid="mia", azp=GONE, tenant="default", realm_access={"roles": ["approver"]}),
+        "approver",
+        {f"POST /approvals/{{id}}/{verb}": (403, 404) for verb in ("approve", "reject")},
+    ),
 }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import connection
-from django.test import RequestFactory
+from django.test import RequestFactory, override_settings
 
 from orchestrator import rate_limit
 from orchestrator.idempotency.claim import key_of
@@ -63,10 +63,10 @@ class Call:
         assert isinstance(self.about.row, Task)
         return self.about.row
 
-    def ask(self, roles: str | None = None, **headers: str) -> Any:
-        """Send it, as somebody."""
-        known = {**self.about.headers, **headers}
-        return Api(token("olga", roles=roles or self.about.roles)).send(self.method, self.path, self.body, **known)
+    def ask(self, roles: str | None = None, client: str = settings.LOCAL_CLIENT, **headers: str) -> Any:
+        """Send it, as somebody, by a client."""
+        known, caller = {**self.about.headers, **headers}, token("olga", roles or self.about.roles, client=client)
+        return Api(caller).send(self.method, self.path, self.body, **known)
 
     def ask_raw(self, body: bytes, content_type: str = "application/json") -> Any:
         """Send other bytes."""
@@ -83,17 +83,17 @@ class Call:
         self.path += query
         return self.ask()
 
-    def ask_about(self, pk: object) -> Any:
+    def ask_about(self, pk: object, **how: str) -> Any:
         """Send it for another row."""
         self.path = self.operation.path.replace("{id}", str(pk))
-        return self.ask()
+        return self.ask(**how)
 
-    def ask_on(self, approval: Approval) -> Any:
+    def ask_on(self, approval: Approval, **how: str) -> Any:
         """Send it for another approval; where it names no approval, decide the one of its task."""
         if "{id}" in self.operation.path:
-            return self.ask_about(approval.pk)
+            return self.ask_about(approval.pk, **how)
         self.body = {"task_id": str(approval.task_id), "decision": "approved"}
-        return self.ask()
+        return self.ask(**how)
 
 
 def _service_unavailable(call: Call) -> Any:
@@ -143,6 +143,11 @@ def _in_ones_own_matter(call: Call) -> Any:
     return call.ask_on(ask(by=OLGA, approver_role="finance"))
 
 
+def _after_a_weak_login(call: Call) -> Any:
+    with override_settings(APPROVAL_ACR_VALUES=("mfa",)):
+        return call.ask_on(ask(approver_role="finance"))
+
+
 def _of_several(call: Call) -> Any:
     task = task_in("pending")
     ask(task, approver_role="finance")
@@ -184,6 +189,8 @@ REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "invalid-json": lambda call: call.ask_raw(b"{"),
     "invalid-request": lambda call: call.ask_with("?nonsense=1"),
     "unauthenticated": lambda call: call.ask_nobody(),
+    "insufficient-user-authentication": _after_a_weak_login,
+    "client-may-not-decide": lambda call: call.ask_on(ask(approver_role="finance"), client="chat"),
     "forbidden": lambda call: call.ask(roles="nobody"),
     "not-found": lambda call: call.ask_about(UNKNOWN_ID),
     "illegal-transition": _in_a_state_that_forbids_it,

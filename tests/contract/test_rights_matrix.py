@@ -10,7 +10,7 @@ import pytest
 from tests.api import Api
 from tests.contract import approval_matrix, audit_matrix, session_matrix, task_matrix
 from tests.contract.api_document import Operation, assert_as_documented, operations
-from tests.contract.callers import CALLERS, OWNERS, Line
+from tests.contract.callers import CALLERS, OWNERS, VARIANTS, Cell, Line
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,10 +29,22 @@ SECURED = [operation for operation in operations() if not operation.is_public]
 @pytest.mark.parametrize("caller", CALLERS)
 @pytest.mark.parametrize("operation", SECURED, ids=str)
 def test_each_caller_may_do_what_the_matrix_says(operation: Operation, caller: str) -> None:
-    noun = NOUNS[operation.path.split("/")[1]]
     cells = MATRIX.get(str(operation), {}).get(caller)
     assert cells is not None, f"The matrix has no cell for {operation} by {caller}."
-    bearer = CALLERS[caller]()
+    assert_rights(operation, caller, CALLERS[caller](), cells)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("operation", SECURED, ids=str)
+def test_each_variant_may_do_what_the_caller_may_whom_it_is_like(operation: Operation, variant: str) -> None:
+    caller = VARIANTS[variant]
+    cells = caller.but.get(str(operation)) or MATRIX[str(operation)][caller.like]
+    assert_rights(operation, caller.like, caller.bearer(), cells)
+
+
+def assert_rights(operation: Operation, caller: str, bearer: str | None, cells: tuple[Cell, Cell]) -> None:
+    """Fails unless a call about a row of the caller's own, then about a foreign one, is answered as the cells say."""
+    noun = NOUNS[operation.path.split("/")[1]]
     for whose, expected in zip(OWNERS, cells, strict=True):
         about = noun.row(operation, whose, caller)
         if isinstance(expected, int) and expected < 300 and operation.method != "GET":

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.utils import timezone
@@ -51,7 +51,7 @@ def test_a_person_signs_by_a_deciding_client_and_in_the_admin(actor: Actor) -> N
         *({"kind": kind} for kind in (Kind.AGENT, Kind.SERVICE_ACCOUNT, Kind.JOB, "human", "person ")),
         {"on_behalf_of": Identity("https://id.example", "paul")},
         *({"client": client} for client in ("", "chat", "Orchestrator-Web", "orchestrator-web ")),
-        *({"origin": Origin(via)} for via in (Via.MESH, Via.JOB, "post")),
+        *({"origin": Origin(cast(Via, via))} for via in (Via.MESH, Via.JOB, "post")),
         # The client of local tokens decides for the local issuer alone, and no other client does there.
         {"client": "issue_token"},
         {"identity": Identity("local", "petra")},
@@ -130,8 +130,8 @@ def test_a_login_of_one_of_the_levels_is_required(settings: Any, of: Actor) -> N
 @pytest.mark.parametrize("of", [PETRA, AT_THE_ADMIN], ids=["by API", "in the admin"])
 def test_a_recent_login_is_required(settings: Any, of: Actor) -> None:
     settings.APPROVAL_MAX_AUTH_AGE_SECONDS = 300
-    for ago in (0, 299, -25):
-        require_signature(logged_in(ago, of=of))
+    for recent in (0, 299, -25):
+        require_signature(logged_in(recent, of=of))
     for ago in (None, 301, 90_000, -35):
         problem = refused(logged_in(ago, "mfa", of))
         assert problem.headers == {"WWW-Authenticate": 'Bearer error="insufficient_user_authentication", max_age="300"'}

@@ -146,7 +146,8 @@ def test_other_signs_stand_instead_of_the_usual_ones() -> None:
 def test_further_marks_leave_the_usual_signs_and_the_known_marks() -> None:
     rules = {"none_of": ["job", {"claim": "scp", "ends_with": ".jobs"}]}
     assert caller({"sid": "s", "scp": ["work", "read"]}, rules).kind is Kind.PERSON
-    for claims in ({"job": ""}, {"job": {}}, {"scp": ["work", "all.jobs"]}, {"scp": {"a": 1}}, {"idtyp": "app"}):
+    marked: list[dict[str, Any]] = [{"job": ""}, {"job": {}}, {"scp": ["work", "all.jobs"]}, {"scp": {"a": 1}}]
+    for claims in [*marked, {"idtyp": "app"}]:
         assert caller({"sid": "s", **claims}, rules).kind is Kind.SERVICE_ACCOUNT, claims
 
 
@@ -192,11 +193,14 @@ def test_a_token_names_the_client_that_it_was_issued_to(claims: dict[str, Any], 
     assert caller(claims).client == client
 
 
+CONDITIONS: list[Any] = ["", " ", 7, None, [], {}, {"claim": "sid"}, {"equals": "app"}]
+
+
 @pytest.mark.parametrize(
     "rules",
     [
         *([], "sid", 7, {}, {"any_of": []}, {"none_of": []}, {"any_of": "sid"}, {"any_of": ["sid"], "all_of": ["acr"]}),
-        *({"any_of": [item]} for item in ("", " ", 7, None, [], {}, {"claim": "sid"}, {"equals": "app"})),
+        *({"any_of": [item]} for item in CONDITIONS),
         *({"none_of": [{"claim": "a", "equals": value}]} for value in ("", 7, None, ["app"])),
         {"none_of": [{"claim": "", "equals": "app"}]},
         {"none_of": [{"claim": "a", "equals": "b", "same_as": "c"}]},
