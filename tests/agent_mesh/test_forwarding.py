@@ -77,7 +77,7 @@ def test_a_person_s_token_in_the_hands_of_the_mesh_decides_nothing(provider: Pro
     assert mesh.get("/approvals?assignee=me").json()["approvals"] == []
     assert [row["approval_id"] for row in petra.get("/approvals?assignee=me").json()["approvals"]] == [str(approval.pk)]
     answer = mesh.post(where(approval, "approve"), {})
-    # With act it is an agent's, which is nobody's approver and does not see what is asked of them.
+    # With act it is the token of an agent, which is no approver and does not see the request.
     refusal = (404, "/problems/not-found") if delegates else (403, "/problems/client-may-not-decide")
     assert (answer.status_code, answer.json()["type"]) == refusal
     assert not Decision.objects.exists()

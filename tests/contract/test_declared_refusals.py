@@ -64,7 +64,7 @@ class Call:
         return self.about.row
 
     def ask(self, roles: str | None = None, client: str = settings.LOCAL_CLIENT, **headers: str) -> Any:
-        """Send it, as somebody, by a client."""
+        """Send it, by a client."""
         known, caller = {**self.about.headers, **headers}, token("olga", roles or self.about.roles, client=client)
         return Api(caller).send(self.method, self.path, self.body, **known)
 

@@ -27,7 +27,11 @@ def serving_realm(keycloak: Keycloak) -> Serving:
     """Serve with the tokens of a realm; further settings by name."""
 
     def serve(realm: str = "dev", **env: str) -> AbstractContextManager[str]:
-        known = {"OIDC_ISSUER_URL": keycloak.address(realm), "OIDC_AUDIENCE": CLIENT}
+        known = {
+            "OIDC_ISSUER_URL": keycloak.address(realm),
+            "OIDC_AUDIENCE": CLIENT,
+            "OIDC_DECIDING_CLIENTS": CLIENT,
+        }
         login = {"OIDC_RP_CLIENT_ID": CLIENT, "OIDC_RP_CLIENT_SECRET": SECRET}
         return serving(**{**known, **login, **env})
 

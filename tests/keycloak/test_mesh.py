@@ -57,6 +57,9 @@ def test_a_caller_s_token_is_exchanged_and_names_the_same_caller(keycloak: Keycl
     with Client(service, source) as agent:
         assert agent.sessions.open("finance")["created_by"] == f"{keycloak.address('dev')}|{subject(bearer)}"
     assert source.token() != bearer
+    # Keycloak passes over the actor_token that comes along: azp, the mesh's client, is all that tells.
+    claims = jwt.decode(source.token(), options={"verify_signature": False})
+    assert (claims["azp"], claims.get("act")) == (CLIENT, None)
 
 
 def test_keycloak_s_access_tokens_are_let_in_and_no_others_of_its_tokens(keycloak: Keycloak) -> None:

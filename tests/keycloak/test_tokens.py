@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import jwt
 import pytest
 
-from tests.keycloak.calls import administer, call, person_token, person_tokens, service_token
+from orchestrator import person_rules
+from tests.keycloak.calls import CLIENT, administer, call, person_token, person_tokens, service_token
 from tests.keycloak.conftest import Serving
 from tests.keycloak.server import Keycloak
 
@@ -93,3 +95,55 @@ def test_the_realm_of_existing_deployments_works_as_it_is(keycloak: Keycloak, se
         assert call("PUT", row, auditor, {"status": "active"})[0] == 403
         assert call("PUT", row, operator, {"status": "active"})[0] == 200
         assert status_of(service, service_token(keycloak.address("dev"))) == 401
+
+
+def asked(service: str, agent: str) -> str:
+    """The path of an approval that an agent requested of the managers."""
+    key = {"task_type": "invoices", "from_role": "finance", "to_role": "finance"}
+    status, task = call("POST", f"{service}/tasks", agent, key)
+    assert status == 201, task
+    question = {"task_id": task["task_id"], "approver_role": "manager"}
+    status, approval = call("POST", f"{service}/approvals", agent, question)
+    assert status == 201, approval
+    return f"{service}/approvals/{approval['approval_id']}"
+
+
+def test_a_person_decides_by_the_client_that_is_named_and_a_client_s_own_token_does_not(
+    keycloak: Keycloak, service: str
+) -> None:
+    issuer = keycloak.address("dev")
+    approval = asked(service, service_token(issuer))
+    assert call("POST", f"{approval}/approve", service_token(issuer), {})[0] == 403
+    status, decided = call("POST", f"{approval}/approve", person_token(issuer, "dev-approver"), {})
+    assert (status, decided["status"]) == (200, "approved")
+
+
+def test_where_another_client_is_named_a_person_s_token_does_not_decide(
+    keycloak: Keycloak, serving_realm: Serving
+) -> None:
+    issuer = keycloak.address("dev")
+    with serving_realm(OIDC_DECIDING_CLIENTS="orchestrator-web") as service:
+        approval = asked(service, service_token(issuer))
+        status, refused = call("POST", f"{approval}/approve", person_token(issuer, "dev-approver"), {})
+    assert (status, refused["type"]) == (403, "/problems/client-may-not-decide")
+
+
+def test_a_lightweight_token_of_a_client_does_not_decide(keycloak: Keycloak, service: str) -> None:
+    """It has neither a user name nor a client that would tell: only a sign of a login would make it a person's."""
+    issuer = keycloak.address("dev")
+    [client] = administer(keycloak, "GET", f"/clients?clientId={CLIENT}")
+    path = f"/clients/{client['id']}"
+    lightweight = {**client["attributes"], "client.use.lightweight.access.token.enabled": "true"}
+    administer(keycloak, "PUT", path, {**client, "attributes": lightweight})
+    try:
+        claims, person = (_claims(token) for token in (service_token(issuer), person_token(issuer, "dev-approver")))
+    finally:
+        heavy = {**lightweight, "client.use.lightweight.access.token.enabled": "false"}
+        administer(keycloak, "PUT", path, {**client, "attributes": heavy})
+    assert "preferred_username" not in claims
+    assert not person_rules.DEFAULT.match(claims)
+    assert person_rules.DEFAULT.match(person)
+
+
+def _claims(token: str) -> dict[str, Any]:
+    return dict(jwt.decode(token, options={"verify_signature": False}))

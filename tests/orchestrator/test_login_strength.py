@@ -1,4 +1,4 @@
-"""How strongly and when somebody logged in to the admin: asked of the provider, kept, and carried by what they do."""
+"""How strongly and when a person logged in to the admin: requested from the provider, kept, carried by the actor."""
 
 import time
 from collections.abc import Iterator

@@ -192,9 +192,9 @@ def test_at_the_provider_people_log_in_again_and_come_back_to_the_page(settings:
         approval, browser = ask(), Browser()
         page = f"{APPROVALS}{approval.pk}/change/"
         assert logged_in(browser, provider, "", **grant, auth_time=int(ago(310).timestamp())) == "/admin/"
-        told = decide(browser, approval)
+        page_after = decide(browser, approval)
         again = f"/oidc/authenticate/?next={page.replace('/', '%2F')}&again=1"
-        assert f'href="{escape(again)}"' in told.content.decode()
+        assert f'href="{escape(again)}"' in page_after.content.decode()
         assert now(approval).status == "pending"
         assert logged_in(browser, provider, again, **grant, auth_time=int(ago(1).timestamp())) == page
         decide(browser, approval)
