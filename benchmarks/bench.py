@@ -33,6 +33,7 @@ def main(parts: list[str]) -> int:
             env = {
                 **os.environ,
                 "DJANGO_SETTINGS_MODULE": "orchestrator.settings",
+                "RATE_LIMIT": "off",
                 "DATABASE_URL": service,
                 "DATABASE_OWNER_URL": owner,
                 "DATABASE_TRAIL_URL": server.address(TRAIL, roles.SERVICE),

@@ -24,7 +24,8 @@ def statuses(known: type[TextChoices]) -> Reader:
     """A comma list of states."""
 
     def read(text: str) -> Q:
-        named = text.lower().split(",")
+        # Each once: a repeated status is no further condition, however often it comes.
+        named = list(dict.fromkeys(text.lower().split(",")))
         if unknown := [name for name in named if name not in known.values]:
             raise Refused(f"There is no status {unknown[0]!r}.")
         return Q(status=named[0]) if len(named) == 1 else Q(status__in=named)

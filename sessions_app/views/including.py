@@ -44,6 +44,8 @@ def wanted(query: Mapping[str, str]) -> list[str]:
     named = query[PARAMETER].split(",")
     if unknown := [name for name in named if name not in _PARTS]:
         raise InvalidRequest([(PARAMETER, f"There is no {unknown[0]!r}: {', '.join(_PARTS)}.")])
+    if len(set(named)) < len(named):
+        raise InvalidRequest([(PARAMETER, "Each part may be named once.")])
     return named
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from orchestrator import rate_limit
 from orchestrator.addresses import client_address
 from orchestrator.buckets import Buckets, Rate
 from orchestrator.redis import Redis
+from orchestrator.settings_source import settings_of
 from tests.api import Api, token
 from tests.faults.valkey import Valkey, valkey, with_redis
 from tests.orchestrator.tokens import saying
@@ -77,7 +79,7 @@ def called(bearer: str | None, times: int, **headers: str) -> list[int]:
 # Subjects.
 
 
-def test_nothing_is_limited_unless_it_is_set() -> None:
+def test_nothing_is_limited_where_the_limit_is_off() -> None:
     assert called(token(), 50) == [404] * 50
     answer = Api(token()).get("/nowhere")
     assert not {"RateLimit", "RateLimit-Policy", "Retry-After"} & set(answer.headers)
@@ -283,3 +285,9 @@ def test_redis_learns_no_names(server: Valkey, settings: Any) -> None:
     names = [key.decode() for key in found]
     assert sorted(name.rpartition(":")[0] for name in names) == ["rate:failure", "rate:subject"]
     assert not [name for name in names if any(word in name for word in ("alice", "acme", "127.0.0.1"))]
+
+
+def test_subjects_are_limited_unless_a_setting_says_otherwise() -> None:
+    source = Path(__file__).parents[2] / "orchestrator" / "settings.py"
+    (setting,) = (one for one in settings_of(source) if one.name == "RATE_LIMIT")
+    assert setting.default == "6000/60"

@@ -162,7 +162,9 @@ def test_shows_of_its_sessions_what_the_caller_sees() -> None:
         assert [one["agent_role"] for one in sessions] == seen
 
 
-@pytest.mark.parametrize("query", ["include=", "include=nonsense", "include=sessions,", "include=Sessions"])
+@pytest.mark.parametrize(
+    "query", ["include=", "include=nonsense", "include=sessions,", "include=Sessions", "include=approvals,approvals"]
+)
 def test_refuses_a_part_that_there_is_not(query: str) -> None:
     answer = get(mona(), routed(), f"?{query}")
     assert (answer.status_code, errors(answer)) == (400, ["include"])
