@@ -259,7 +259,7 @@ def test_the_realm_of_existing_deployments_has_operators(server: KeyServer) -> N
         where = made_there.headers["Location"]
         assert operator.put(where, {"status": "active"}).status_code == 200
         assert operator.put(where, {"status": "completed"}).status_code == 200
-        assert operator.send("DELETE", where).status_code == 204
+        assert operator.send("DELETE", f"{where}?reason=over").status_code == 204
 
 
 @database

@@ -167,9 +167,9 @@ def test_that_a_session_was_past_its_time_is_remembered(agent: Api) -> None:
 
 def test_a_delete_refused_on_state_is_remembered(operator: Api) -> None:
     session = session_in("pending")
-    first = assert_first(operator.send("DELETE", path(session), idempotency_key=KEY), 409)
+    first = assert_first(operator.send("DELETE", f"{path(session)}?reason=over", idempotency_key=KEY), 409)
     operator.put(path(session), {"status": "expired"})
-    assert_replay(operator.send("DELETE", path(session), idempotency_key=KEY), first)
+    assert_replay(operator.send("DELETE", f"{path(session)}?reason=over", idempotency_key=KEY), first)
     assert Session.objects.filter(pk=session.pk).exists()
 
 

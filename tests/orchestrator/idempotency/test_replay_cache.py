@@ -235,10 +235,10 @@ def test_a_remembered_refusal_is_cached(agent: Api, redis_server: Valkey) -> Non
 
 def test_a_204_is_cached_and_replays_without_a_content_type(operator: Api, redis_server: Valkey) -> None:
     session = session_in("completed")
-    first = assert_first(operator.send("DELETE", path(session), idempotency_key=KEY), 204)
+    first = assert_first(operator.send("DELETE", f"{path(session)}?reason=over", idempotency_key=KEY), 204)
     settled()
     assert len(redis_server.client.keys()) == 1
-    assert_replay(operator.send("DELETE", path(session), idempotency_key=KEY), first)
+    assert_replay(operator.send("DELETE", f"{path(session)}?reason=over", idempotency_key=KEY), first)
 
 
 def test_another_epoch_knows_nothing_of_the_last(agent: Api, redis_server: Valkey, settings: Any) -> None:
