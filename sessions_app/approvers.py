@@ -12,9 +12,11 @@ from sessions_app.models import Approval
 _ABLE = """
 SELECT asked.id, (
   SELECT count(DISTINCT coalesce(p.alias_of_id, p.id)) FROM people_person p
+  CROSS JOIN LATERAL (SELECT array_agg(s.issuer) AS issuers, array_agg(s.subject) AS subjects
+    FROM people_same(p.tenant, p.issuer, p.subject) s) AS me
   WHERE p.tenant = asked.tenant AND p.is_active AND 'approver' = ANY(p.roles)
-    AND asked.approver_role = ANY(p.agent_roles) AND work_barred(asked.id, p.issuer, p.subject) IS NULL
-    AND coalesce(work_counted_on(asked.id, p.issuer, p.subject), asked.id) = asked.id)
+    AND asked.approver_role = ANY(p.agent_roles) AND work_barred(asked.id, me.issuers, me.subjects) IS NULL
+    AND coalesce(work_counted_on(asked.id, me.issuers, me.subjects), asked.id) = asked.id)
 FROM approvals asked WHERE asked.id = ANY(%s)
 """
 

@@ -35,79 +35,98 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
   SELECT id FROM line WHERE id <> of_request;
 $$;
 
--- Return why this person must not decide that request, or NULL. Linked identities count as one person. The words are
--- those of sessions_app.transitions.separation.
-CREATE FUNCTION work_barred(asked_id uuid, by_issuer text, by_subject text) RETURNS text
+-- Return why a person must not decide a request, or NULL. The arrays are all identities of that person, from
+-- people_same(). The words are those of sessions_app.transitions.approvals.separation_of_duties.
+--
+-- The inbox calls this for each row, so the usual case takes two queries by key: recursion is for repeated tasks and for
+-- requests that follow another one.
+CREATE FUNCTION work_barred(asked_id uuid, issuers text[], subjects text[]) RETURNS text
 LANGUAGE plpgsql STABLE COST 1000 SET search_path = public, pg_temp AS $$
-DECLARE asked approvals; line uuid[]; former uuid[]; me record; why text;
+DECLARE asked record; line uuid[]; issuer text; subject text; held boolean; created boolean; requested boolean;
 BEGIN
-  SELECT * INTO asked FROM approvals WHERE id = asked_id;
+  SELECT a.task_id, a.session_id, a.approver_role, a.action_digest, a.created_by_issuer, a.created_by_subject,
+      a.on_behalf_of_issuer, a.on_behalf_of_subject, coalesce(a.reopens_id, a.replaces_id) AS follows,
+      t.lease_issuer, t.lease_subject, t.lease_for_issuer, t.lease_for_subject, t.retry_of_id,
+      t.created_by_issuer AS creator_issuer, t.created_by_subject AS creator_subject,
+      t.on_behalf_of_issuer AS creator_for_issuer, t.on_behalf_of_subject AS creator_for_subject
+    INTO asked FROM approvals a LEFT JOIN tasks t ON t.id = a.task_id WHERE a.id = asked_id;
   IF NOT FOUND THEN RETURN 'unknown'; END IF;
-  IF asked.task_id IS NOT NULL THEN
+  IF asked.retry_of_id IS NOT NULL THEN
     line := ARRAY(SELECT work_task_line(asked.task_id));
+  ELSE
+    line := ARRAY[asked.task_id];
   END IF;
-  IF asked.reopens_id IS NOT NULL OR asked.replaces_id IS NOT NULL THEN
-    former := ARRAY(SELECT work_request_line(asked_id));
-  END IF;
-  FOR me IN SELECT * FROM people_same(asked.tenant, by_issuer, by_subject) LOOP
-    IF (me.issuer, me.subject) = (asked.created_by_issuer, asked.created_by_subject) THEN RETURN 'requester'; END IF;
-    IF (me.issuer, me.subject) = (asked.on_behalf_of_issuer, asked.on_behalf_of_subject) THEN
-      RETURN 'requested-for';
-    END IF;
+  FOR n IN 1..cardinality(issuers) LOOP
+    issuer := issuers[n];
+    subject := subjects[n];
+    IF subject = asked.created_by_subject AND issuer = asked.created_by_issuer THEN RETURN 'requester'; END IF;
+    IF subject = asked.on_behalf_of_subject AND issuer = asked.on_behalf_of_issuer THEN RETURN 'requested-for'; END IF;
+    IF subject = asked.lease_subject AND issuer = asked.lease_issuer THEN RETURN 'holder'; END IF;
+    IF subject = asked.lease_for_subject AND issuer = asked.lease_for_issuer THEN RETURN 'held-for'; END IF;
+    IF subject = asked.creator_subject AND issuer = asked.creator_issuer THEN RETURN 'creator'; END IF;
+    IF subject = asked.creator_for_subject AND issuer = asked.creator_for_issuer THEN RETURN 'created-for'; END IF;
     IF asked.task_id IS NOT NULL THEN
-      SELECT CASE
-          WHEN (me.issuer, me.subject) = (t.lease_issuer, t.lease_subject) THEN 'holder'
-          WHEN (me.issuer, me.subject) = (t.lease_for_issuer, t.lease_for_subject) THEN 'held-for'
-          WHEN (me.issuer, me.subject) = (t.created_by_issuer, t.created_by_subject) THEN 'creator'
-          ELSE 'created-for' END
-        INTO why FROM tasks t
-        WHERE t.id = ANY(line) AND ((me.issuer, me.subject) = (t.lease_issuer, t.lease_subject)
-          OR (me.issuer, me.subject) = (t.lease_for_issuer, t.lease_for_subject)
-          OR (me.issuer, me.subject) = (t.created_by_issuer, t.created_by_subject)
-          OR (me.issuer, me.subject) = (t.on_behalf_of_issuer, t.on_behalf_of_subject))
-        ORDER BY t.id = asked.task_id DESC LIMIT 1;
-      IF FOUND THEN RETURN why; END IF;
-      PERFORM FROM task_attempts h WHERE h.task_id = ANY(line)
-        AND ((me.issuer, me.subject) = (h.holder_issuer, h.holder_subject)
-          OR (me.issuer, me.subject) = (h.holder_for_issuer, h.holder_for_subject));
-      IF FOUND THEN RETURN 'former-holder'; END IF;
+      -- The last one: the same question about the task, or about one that it repeats, requested by this person.
+      SELECT
+          EXISTS (SELECT FROM task_attempts h WHERE h.task_id = ANY(line)
+            AND ((h.holder_subject = subject AND h.holder_issuer = issuer)
+              OR (h.holder_for_subject = subject AND h.holder_for_issuer = issuer))),
+          asked.retry_of_id IS NOT NULL AND EXISTS (SELECT FROM tasks t WHERE t.id = ANY(line)
+            AND ((t.created_by_subject = subject AND t.created_by_issuer = issuer)
+              OR (t.on_behalf_of_subject = subject AND t.on_behalf_of_issuer = issuer))),
+          EXISTS (SELECT FROM approvals e WHERE e.task_id = ANY(line) AND e.id <> asked_id
+            AND e.approver_role = asked.approver_role AND e.action_digest IS NOT DISTINCT FROM asked.action_digest
+            AND ((e.created_by_subject = subject AND e.created_by_issuer = issuer)
+              OR (e.on_behalf_of_subject = subject AND e.on_behalf_of_issuer = issuer)))
+        INTO held, created, requested;
+      IF held THEN RETURN 'former-holder'; END IF;
+      IF created THEN RETURN 'creator'; END IF;
+      IF requested THEN RETURN 'earlier-requester'; END IF;
     ELSIF asked.session_id IS NOT NULL THEN
-      PERFORM FROM sessions s WHERE s.id = asked.session_id
-        AND ((me.issuer, me.subject) = (s.created_by_issuer, s.created_by_subject)
-          OR (me.issuer, me.subject) = (s.on_behalf_of_issuer, s.on_behalf_of_subject));
-      IF FOUND THEN RETURN 'session-creator'; END IF;
+      SELECT
+          EXISTS (SELECT FROM sessions s WHERE s.id = asked.session_id
+            AND ((s.created_by_subject = subject AND s.created_by_issuer = issuer)
+              OR (s.on_behalf_of_subject = subject AND s.on_behalf_of_issuer = issuer))),
+          EXISTS (SELECT FROM approvals e WHERE e.session_id = asked.session_id AND e.id <> asked_id
+            AND e.approver_role = asked.approver_role AND e.action_digest = asked.action_digest
+            AND ((e.created_by_subject = subject AND e.created_by_issuer = issuer)
+              OR (e.on_behalf_of_subject = subject AND e.on_behalf_of_issuer = issuer)))
+        INTO created, requested;
+      IF created THEN RETURN 'session-creator'; END IF;
+      IF requested THEN RETURN 'earlier-requester'; END IF;
     END IF;
-    -- The same question, requested before by this person: of the task and those it repeats, or in the session.
-    PERFORM FROM approvals e
-      WHERE (e.task_id = ANY(line) OR e.session_id = asked.session_id) AND e.id <> asked.id
-        AND e.approver_role = asked.approver_role AND e.action_digest IS NOT DISTINCT FROM asked.action_digest
-        AND ((me.issuer, me.subject) = (e.created_by_issuer, e.created_by_subject)
-          OR (me.issuer, me.subject) = (e.on_behalf_of_issuer, e.on_behalf_of_subject));
-    IF FOUND THEN RETURN 'earlier-requester'; END IF;
-    PERFORM FROM approvals e WHERE e.id = ANY(former)
-      AND ((me.issuer, me.subject) = (e.created_by_issuer, e.created_by_subject)
-        OR (me.issuer, me.subject) = (e.on_behalf_of_issuer, e.on_behalf_of_subject));
-    IF FOUND THEN RETURN 'earlier-requester'; END IF;
+    IF asked.follows IS NOT NULL THEN
+      PERFORM FROM approvals e WHERE e.id IN (SELECT work_request_line(asked_id))
+        AND ((e.created_by_subject = subject AND e.created_by_issuer = issuer)
+          OR (e.on_behalf_of_subject = subject AND e.on_behalf_of_issuer = issuer));
+      IF FOUND THEN RETURN 'earlier-requester'; END IF;
+    END IF;
   END LOOP;
   RETURN NULL;
 END $$;
 
 -- Return the request on which a decision of this person counts already: this one or, of those that a task waits for,
--- another one that the person approved. NULL where there is none.
-CREATE FUNCTION work_counted_on(asked_id uuid, by_issuer text, by_subject text) RETURNS uuid
-LANGUAGE sql STABLE COST 1000 SET search_path = public, pg_temp AS $$
-  SELECT d.approval_id FROM approvals asked
-    CROSS JOIN LATERAL people_same(asked.tenant, by_issuer, by_subject) me
-    JOIN LATERAL (
-      SELECT asked.id
-      UNION
-      SELECT o.id FROM approvals o WHERE asked.blocks AND o.task_id = asked.task_id AND o.blocks
-        AND o.status IN ('pending', 'approved')
-    ) counted ON true
-    JOIN approval_decisions d ON d.approval_id = counted.id AND d.set_aside_at IS NULL
-      AND d.decider_issuer = me.issuer AND d.decider_subject = me.subject
-    WHERE asked.id = asked_id ORDER BY d.approval_id = asked_id DESC LIMIT 1;
-$$;
+-- another one that the person approved. NULL where none does. The arrays are those of work_barred().
+CREATE FUNCTION work_counted_on(asked_id uuid, issuers text[], subjects text[]) RETURNS uuid
+LANGUAGE plpgsql STABLE COST 1000 SET search_path = public, pg_temp AS $$
+DECLARE asked record; counted uuid;
+BEGIN
+  FOR n IN 1..cardinality(issuers) LOOP
+    PERFORM FROM approval_decisions d WHERE d.approval_id = asked_id AND d.set_aside_at IS NULL
+      AND d.decider_issuer = issuers[n] AND d.decider_subject = subjects[n];
+    IF FOUND THEN RETURN asked_id; END IF;
+  END LOOP;
+  SELECT a.task_id, a.blocks INTO asked FROM approvals a WHERE a.id = asked_id;
+  IF NOT asked.blocks THEN RETURN NULL; END IF;
+  FOR n IN 1..cardinality(issuers) LOOP
+    SELECT d.approval_id INTO counted FROM approvals o JOIN approval_decisions d ON d.approval_id = o.id
+      WHERE o.task_id = asked.task_id AND o.blocks AND o.id <> asked_id AND o.status IN ('pending', 'approved')
+        AND d.set_aside_at IS NULL AND d.decider_issuer = issuers[n] AND d.decider_subject = subjects[n]
+      LIMIT 1;
+    IF FOUND THEN RETURN counted; END IF;
+  END LOOP;
+  RETURN NULL;
+END $$;
 """
 
 WHAT = """
@@ -223,7 +242,7 @@ DECISIONS = """
 -- The requester and the holder are copied from their rows, whatever the writer gives.
 CREATE OR REPLACE FUNCTION work_decision_is_of_another() RETURNS trigger
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
-DECLARE asked approvals; task tasks; why text; counted uuid;
+DECLARE asked approvals; task tasks; why text; counted uuid; issuers text[]; subjects text[];
 BEGIN
   SELECT * INTO asked FROM approvals WHERE id = NEW.approval_id;
   IF NOT people_admit(asked.tenant, ARRAY[NEW.decider_issuer]::text[], ARRAY[NEW.decider_subject]::text[]) THEN
@@ -241,12 +260,14 @@ BEGIN
     RAISE EXCEPTION 'approval %: its task is past its deadline', NEW.approval_id
       USING ERRCODE = 'integrity_constraint_violation';
   END IF;
-  why := work_barred(NEW.approval_id, NEW.decider_issuer, NEW.decider_subject);
+  SELECT array_agg(me.issuer), array_agg(me.subject) INTO issuers, subjects
+    FROM people_same(asked.tenant, NEW.decider_issuer, NEW.decider_subject) me;
+  why := work_barred(NEW.approval_id, issuers, subjects);
   IF why IS NOT NULL THEN
     RAISE EXCEPTION 'approval %: separation of duties (%)', NEW.approval_id, why
       USING ERRCODE = 'integrity_constraint_violation';
   END IF;
-  counted := work_counted_on(NEW.approval_id, NEW.decider_issuer, NEW.decider_subject);
+  counted := work_counted_on(NEW.approval_id, issuers, subjects);
   IF counted = NEW.approval_id OR (counted IS NOT NULL AND NEW.decision = 'approved') THEN
     RAISE EXCEPTION 'approval %: a decision of this person counts already, on %', NEW.approval_id, counted
       USING ERRCODE = 'integrity_constraint_violation';

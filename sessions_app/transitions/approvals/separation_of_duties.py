@@ -4,7 +4,7 @@ The rules themselves are the SQL functions `work_barred` and `work_counted_on` (
 decisions and the inbox call too.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -28,6 +28,12 @@ REASONS = {
 """The sentence for each word that `work_barred` returns."""
 
 
+_STANDING = """
+SELECT work_barred(%s, me.issuers, me.subjects), work_counted_on(%s, me.issuers, me.subjects)
+FROM (SELECT array_agg(issuer) AS issuers, array_agg(subject) AS subjects FROM people_same(%s, %s, %s)) AS me
+"""
+
+
 class Standing(NamedTuple):
     """How a person stands towards a request."""
 
@@ -41,9 +47,8 @@ def standing(approval: Approval, actor: Actor) -> Standing:
     """Return how an actor stands towards a locked request; one query. Linked identities count as one person."""
     if actor.kind is not Kind.PERSON:
         return Standing(NOT_A_PERSON, None)
-    who: list[Any] = [approval.pk, actor.identity.issuer, actor.identity.subject]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT work_barred(%s, %s, %s), work_counted_on(%s, %s, %s)", who * 2)
+        cursor.execute(_STANDING, [approval.pk, approval.pk, approval.tenant, *_pair(actor.identity)])
         word, counted_on = cursor.fetchone()
     return Standing(None if word is None else REASONS.get(word, "It is your own matter."), counted_on)
 
@@ -51,5 +56,9 @@ def standing(approval: Approval, actor: Actor) -> Standing:
 def is_barred(approval: Approval, who: Identity) -> bool:
     """Return whether a person, by any of their identities, must not decide a request."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT work_barred(%s, %s, %s) IS NOT NULL", [approval.pk, who.issuer, who.subject])
-        return bool(cursor.fetchone()[0])
+        cursor.execute(_STANDING, [approval.pk, approval.pk, approval.tenant, *_pair(who)])
+        return cursor.fetchone()[0] is not None
+
+
+def _pair(who: Identity) -> tuple[str, str]:
+    return who.issuer, who.subject
