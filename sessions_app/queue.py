@@ -41,18 +41,20 @@ def _pending(columns: str, begins: str, of_type: str) -> str:
 _PLACE, _SORTED = "id, priority, created_at", "ORDER BY priority DESC, created_at, id"
 _NEXT = f"{_SORTED} LIMIT %s"
 _NAMED = "(asked.types IS NULL OR task_type = ANY(asked.types))"
-# Nobody does what they decided about, whoever they act for: see `transitions.lease.claim()`. As a value, and not as a
-# condition that PostgreSQL could turn into a join with all decisions there are; and of what comes first until there is
-# enough, which is why it is sorted before.
+# A person does not do what they decided about, under any of their linked identities, nor does an agent for them: see
+# `transitions.lease.claim()`. As a value, and not as a condition that PostgreSQL could turn into a join with all
+# decisions there are; and of what comes first until there is enough, which is why it is sorted before.
 _DECIDED = """
-COALESCE((SELECT TRUE FROM approvals a JOIN approval_decisions d ON d.approval_id = a.id WHERE a.task_id = near.id
-  AND (d.decider_issuer, d.decider_subject) IN ((near.issuer, near.subject), (near.for_issuer, near.for_subject))
+COALESCE((SELECT TRUE FROM approvals a JOIN approval_decisions d ON d.approval_id = a.id
+  CROSS JOIN LATERAL people_same(near.of_tenant, d.decider_issuer, d.decider_subject) AS one
+  WHERE a.task_id = near.id
+    AND (one.issuer, one.subject) IN ((near.issuer, near.subject), (near.for_issuer, near.for_subject))
   LIMIT 1), FALSE)"""
 # An array, and not a join: what waits now is seldom what the statistics say, and a join that is planned for one row
 # walks the queue again for each of two thousand.
 _NEAREST = f"""
 tasks.id = ANY(ARRAY(SELECT near.id FROM (
-  SELECT there.*, asked.issuer, asked.subject, asked.for_issuer, asked.for_subject
+  SELECT there.*, asked.tenant AS of_tenant, asked.issuer, asked.subject, asked.for_issuer, asked.for_subject
   FROM (unnest(%s::text[]) AS each(role)
     CROSS JOIN (SELECT %s::text, %s::text[], %s::text, %s::text, %s::text, %s::text)
     AS given(tenant, types, issuer, subject, for_issuer, for_subject)) AS asked

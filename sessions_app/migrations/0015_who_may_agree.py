@@ -154,10 +154,11 @@ BEGIN
         AND a.tenant = of_tenant AND a.task_id IS NULL AND a.session_id IS NULL;
     same := ARRAY(SELECT a.id FROM approvals a
       WHERE a.action_digest = of_digest AND a.task_id IS NULL AND a.session_id IS NULL AND a.tenant = of_tenant
-        AND EXISTS (SELECT FROM approvals o
-          WHERE (o.id = a.id OR o.id IN (SELECT work_request_line(a.id)))
-            AND (o.created_by_issuer, o.created_by_subject, o.on_behalf_of_issuer, o.on_behalf_of_subject)
-              IS NOT DISTINCT FROM (by_issuer, by_subject, for_issuer, for_subject)));
+        AND ((a.created_by_issuer, a.created_by_subject, a.on_behalf_of_issuer, a.on_behalf_of_subject)
+            IS NOT DISTINCT FROM (by_issuer, by_subject, for_issuer, for_subject)
+          OR EXISTS (SELECT FROM work_request_line(a.id) AS line(id) JOIN approvals o ON o.id = line.id
+            WHERE (o.created_by_issuer, o.created_by_subject, o.on_behalf_of_issuer, o.on_behalf_of_subject)
+              IS NOT DISTINCT FROM (by_issuer, by_subject, for_issuer, for_subject))));
   END IF;
   SELECT a.id, CASE a.status WHEN 'rejected' THEN 'already-rejected' ELSE 'already-requested' END
     INTO approval_id, outcome FROM approvals a
@@ -171,12 +172,23 @@ BEGIN
     ORDER BY a.status = 'rejected' DESC, a.id DESC LIMIT 1;
 END $$;
 
--- Make the requests of one requester without task and session wait for each other.
+-- Make the requests of one requester without task and session wait for each other, and for the decisions on those whose
+-- time has just passed: a decision made in time counts, even where it is committed later.
 CREATE FUNCTION work_lock_requester(of_tenant text, by_issuer text, by_subject text, for_issuer text, for_subject text)
-RETURNS void LANGUAGE sql VOLATILE SET search_path = public, pg_temp AS $$
-  SELECT pg_advisory_xact_lock(hashtextextended(
+RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = public, pg_temp AS $$
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtextextended(
     jsonb_build_array('requester', of_tenant, by_issuer, by_subject, for_issuer, for_subject)::text, 0));
-$$;
+  PERFORM FROM approvals a
+    WHERE a.status = 'pending' AND a.expires_at <= clock_timestamp() AND a.tenant = of_tenant
+      AND a.task_id IS NULL AND a.session_id IS NULL
+      AND ((a.created_by_issuer, a.created_by_subject, a.on_behalf_of_issuer, a.on_behalf_of_subject)
+          IS NOT DISTINCT FROM (by_issuer, by_subject, for_issuer, for_subject)
+        OR EXISTS (SELECT FROM work_request_line(a.id) AS line(id) JOIN approvals o ON o.id = line.id
+          WHERE (o.created_by_issuer, o.created_by_subject, o.on_behalf_of_issuer, o.on_behalf_of_subject)
+            IS NOT DISTINCT FROM (by_issuer, by_subject, for_issuer, for_subject)))
+    ORDER BY a.id FOR NO KEY UPDATE;
+END $$;
 
 CREATE FUNCTION work_request_may_be_made() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SET search_path = public, pg_temp AS $$

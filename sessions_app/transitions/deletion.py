@@ -12,10 +12,20 @@ from sessions_app.earlier_requests import as_earlier
 from sessions_app.models import Approval, Decision, Session, Task
 from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.clock import with_clock
+from sessions_app.transitions.admission import admit
 from sessions_app.transitions.approvals.consumption import consume
 from sessions_app.transitions.approvals.requests import Question, digest_of, request_action
 from sessions_app.transitions.batch import gone
 from sessions_app.transitions.change import remove
+
+
+def prepare_second_person(actor: Actor) -> None:
+    """Admit an actor who deletes, where that takes a request: admission comes before all row locks.
+
+    Raises Unauthenticated for an actor who is cut off.
+    """
+    if settings.DELETE_NEEDS_SECOND_PERSON:
+        admit(actor)
 
 
 def delete_with_approvals(fresh: Task | Session, action: Action, *, reason: str, actor: Actor) -> Approval | None:

@@ -132,7 +132,7 @@ def _set_aside_duplicates(tenant: str, identities: list[Identity], *, actor: Act
         decisions__decider_subject__in=[one.subject for one in identities],
         decisions__set_aside_at=None,
     ).distinct()
-    for row in sorted(rows, key=lambda one: (str(one.task_id), one.created_at, one.pk)):
+    for row in sorted(rows, key=_locking_order):
         fresh = lock_with_subject(row).approval
         if fresh.status != ApprovalStatus.PENDING:
             continue
@@ -147,6 +147,11 @@ def _set_aside_duplicates(tenant: str, identities: list[Identity], *, actor: Act
         kept = 0 if is_barred(fresh, identities[0]) or _counts_elsewhere(fresh, theirs) else 1
         if surplus := decisions[kept:]:
             set_aside(fresh, surplus, SetAside.SAME_PERSON, actor=actor, reason=reason)
+
+
+def _locking_order(row: Approval) -> tuple[bool, bool, str, UUID]:
+    """Return a key that sorts requests by task, then by session, then those without either: as others lock them."""
+    return row.task_id is None, row.session_id is None, str(row.task_id or row.session_id), row.pk
 
 
 def _counts_elsewhere(approval: Approval, theirs: set[Identity]) -> bool:

@@ -15,7 +15,7 @@ from sessions_app.models import Approval, Session, Task
 from sessions_app.models.session import SessionStatus
 from sessions_app.transitions.batch import change_many
 from sessions_app.transitions.change import changed, create, lock, lock_to_remove
-from sessions_app.transitions.deletion import delete_with_approvals
+from sessions_app.transitions.deletion import delete_with_approvals, prepare_second_person
 from sessions_app.transitions.ending import close_session_approvals
 
 TIME_PASSED = "Its time passed."
@@ -96,6 +96,7 @@ def delete(session: Session, *, reason: str, actor: Actor, if_match: frozenset[i
     Raises IllegalTransition while it is not terminal (SessionExpired if its time has passed), Retained,
     PreconditionFailed if `if_match` names other versions; what `second_person()` raises.
     """
+    prepare_second_person(actor)
     fresh = lock_to_remove(session, if_match=if_match)
     if not fresh.is_terminal:
         if fresh.is_overdue():

@@ -17,7 +17,7 @@ from sessions_app.models.task import DEFAULT_ATTEMPTS, DEFAULT_PRIORITY, TaskSta
 from sessions_app.transitions.admission import admit
 from sessions_app.transitions.approvals.requests import Question, ask_many, questions_of
 from sessions_app.transitions.change import changed, create, lock, lock_to_remove
-from sessions_app.transitions.deletion import delete_with_approvals
+from sessions_app.transitions.deletion import delete_with_approvals, prepare_second_person
 from sessions_app.transitions.ending import close_approvals
 from sessions_app.transitions.handing_back import let_go
 
@@ -91,8 +91,10 @@ def retry(task: Task, *, actor: Actor, reason: str = "", if_match: frozenset[int
     that has passed is not taken over. The requests that the failed one had to wait for are made again, by the operator
     who retries: people agreed to that task, and not to this one. A request that was rejected is named as reopened.
 
-    Raises IllegalTransition unless it failed, AlreadyRetried, PreconditionFailed if `if_match` names other versions.
+    Raises IllegalTransition unless it failed, AlreadyRetried, PreconditionFailed if `if_match` names other versions;
+    Unauthenticated for an operator who is cut off.
     """
+    admit(actor)
     failed = lock(task, if_match=if_match)
     if failed.status != TaskStatus.FAILED:
         allowed = failed.allowed_transitions()
@@ -119,6 +121,7 @@ def delete(task: Task, *, reason: str, actor: Actor, if_match: frozenset[int] | 
     Raises IllegalTransition while it is not over, StillReferenced while a session or a retry points to it, Retained,
     PreconditionFailed if `if_match` names other versions; what `second_person()` raises.
     """
+    prepare_second_person(actor)
     fresh = lock_to_remove(task, if_match=if_match)
     if not fresh.is_terminal:
         raise IllegalTransition(before=str(fresh.status), to="deleted", allowed=fresh.allowed_transitions())

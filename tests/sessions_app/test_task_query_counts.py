@@ -124,9 +124,9 @@ def test_force_releasing_takes_seven(operator: Api) -> None:
         post(operator, path(held, "force-release"), {"reason": "so"})
 
 
-def test_retrying_takes_eight(operator: Api) -> None:
+def test_retrying_takes_nine(operator: Api) -> None:
     task = task_in("failed")
-    with costs("BEGIN", "SELECT", "SELECT", "SELECT", "SELECT", "INSERT", "INSERT", "COMMIT"):
+    with costs("BEGIN", "SELECT", "SELECT", "SELECT", "SELECT", "SELECT", "INSERT", "INSERT", "COMMIT"):
         post(operator, path(task, "retry"), status=201)
 
 

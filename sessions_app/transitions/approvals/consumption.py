@@ -29,6 +29,8 @@ def consume(
 ) -> Approval:
     """Use a grant, once, for exactly its action. Grants of several roles for that action of one task are used together.
 
+    Where one of several that were requested together has lapsed, the others cannot be used either.
+
     The lock settles the race of two callers who consume at once: the second finds the grant consumed.
 
     Raises Forbidden for an actor other than the requester or the holder of the task, DeadlineExceeded past the task's
@@ -42,12 +44,31 @@ def consume(
     if (why := _kept_from_using(locked, actor)) is not None:
         raise remembered(Forbidden(why), fresh, "consume", actor=actor)
     insist_on_version(fresh, if_match)
+    _require_in_reach(locked, actor)
+    others = [] if task is None else _granted_beside(fresh, task)
+    _require_unused_grant(fresh, others, action, actor)
+    with changed(fresh, Action.APPROVAL_CONSUMED, actor=actor) as used:
+        used.consumed_at = used.now
+    for other in others:
+        if not other.has_lapsed():
+            with changed(other, Action.APPROVAL_CONSUMED, actor=actor, cause=fresh.last_event) as used:
+                used.consumed_at = used.now
+    return fresh
+
+
+def _require_in_reach(locked: Locked, actor: Actor) -> None:
+    """Raise IllegalTransition where it is not approved or its subject is over or waits; DeadlineExceeded, recorded."""
+    fresh, task = locked.approval, locked.task
     is_out_of_reach = locked.subject.is_over or (task is not None and task.status == TaskStatus.BLOCKED)
     if fresh.status != ApprovalStatus.APPROVED or is_out_of_reach:
         before = str((task or locked.subject.session or fresh).status if is_out_of_reach else fresh.status)
         raise IllegalTransition(before=before, to="consumed", allowed=fresh.allowed_transitions())
     if locked.subject.is_past_deadline:
         raise remembered(DeadlineExceeded(), fresh, "consume", actor=actor)
+
+
+def _require_unused_grant(fresh: Approval, others: list[Approval], action: Mapping[str, Any], actor: Actor) -> None:
+    """Raise ActionMismatch, AlreadyConsumed or ApprovalLapsed, recorded."""
     if not hmac.compare_digest(bytes(fresh.action_digest or b""), digest_of(action)):
         raise remembered(ActionMismatch(), fresh, "consume", actor=actor)
     if fresh.consumed_at is not None:
@@ -55,33 +76,33 @@ def consume(
     if fresh.has_lapsed():
         detail = f"It could be consumed until {instant(fresh.approved_until or fresh.now)}."
         raise remembered(ApprovalLapsed(detail), fresh, "consume", actor=actor)
-    with changed(fresh, Action.APPROVAL_CONSUMED, actor=actor) as used:
-        used.consumed_at = used.now
-    if task is not None:
-        _consume_together(fresh, task, actor=actor)
-    return fresh
+    for other in others:
+        if other.has_lapsed() and other.was_requested_with(fresh):
+            detail = f"The grant {other.pk} of the role {other.approver_role} for the same action has lapsed."
+            raise remembered(ApprovalLapsed(detail), fresh, "consume", actor=actor)
 
 
-def _consume_together(approval: Approval, task: Task, *, actor: Actor) -> None:
-    """Consume the other grants of a locked task for the same action: one act is done once, whichever grant it names."""
+def _granted_beside(approval: Approval, task: Task) -> list[Approval]:
+    """Return the other unused grants of a locked task for the same action, lapsed ones included."""
     others = Approval.objects.filter(
         task=task, action_digest=approval.action_digest, status=ApprovalStatus.APPROVED, consumed_at=None
-    ).order_by("pk")
-    for other in others.exclude(pk=approval.pk):
-        other.now = approval.now
-        with changed(other, Action.APPROVAL_CONSUMED, actor=actor, cause=approval.last_event) as used:
-            used.consumed_at = used.now
+    )
+    rows = list(others.exclude(pk=approval.pk).order_by("pk"))
+    for row in rows:
+        row.now = approval.now
+    return rows
 
 
 def _kept_from_using(locked: Locked, actor: Actor) -> str | None:
     """Return why this actor must not use the grant, or None."""
     approval, task, who = locked.approval, locked.task, (actor.identity, actor.on_behalf_of)
+    requester = first_requester(approval)
     if task is None:
-        return None if who == first_requester(approval) else "Only the requester may consume it."
+        return None if who == requester else "Only the requester may consume it."
     # Together with the person an agent acts for: a decider must not use the grant through an agent that asked alone.
     if who == (task.holder, task.held_for) and not task.is_lapsed():
         return None
-    if who != (approval.created_by, approval.on_behalf_of):
+    if who != requester:
         return "Only the requester, or the holder of the task, may consume it."
     held = {"holder_issuer": actor.identity.issuer, "holder_subject": actor.identity.subject}
     if Attempt.objects.filter(task=task, **held).exists():

@@ -85,7 +85,8 @@ def request(task: Task, question: Question, *, actor: Actor) -> Approval:
             before=str(fresh.status), to=str(TaskStatus.BLOCKED), allowed=fresh.allowed_transitions()
         )
     approval = _request(Subject(task=fresh), question, at=fresh.now, actor=actor)
-    if fresh.status == TaskStatus.PENDING:
+    # A replacement waits as little as the request that it replaces.
+    if fresh.status == TaskStatus.PENDING and approval.blocks:
         with changed(fresh, Action.TASK_BLOCKED, actor=actor, cause=approval.last_event) as waiting:
             waiting.block()
     return approval
@@ -155,12 +156,15 @@ def questions_of(task: Task) -> tuple[list[Question], list[UUID | None]]:
 
 def _request(subject: Subject, question: Question, *, at: datetime, actor: Actor) -> Approval:
     """Create one request about a locked subject."""
-    reopened = None if question.reopens is None else _reopened(question.reopens, subject, question, actor)
-    replaced = None if question.replaces is None else _replaced(question.replaces, subject, question, actor)
+    former = _former(subject, question, actor)
+    requester = (actor.identity, actor.on_behalf_of) if former is None else first_requester(former)
+    if subject.task is None and subject.session is None:
+        _lock_requester(requester, actor.tenant)
+    if former is not None and question.reopens is not None:
+        _check_reopened(former, question)
+    replaced = None if former is None or question.replaces is None else _replaced(former, question)
     if replaced is not None:
         question = replace(question, action=replaced.action)
-    former = reopened or replaced
-    requester = (actor.identity, actor.on_behalf_of) if former is None else first_requester(former)
     _check_question(_before(subject, question, requester, former, actor), subject, is_replacement=replaced is not None)
     row = _row(subject, question, at=at, required=replaced is not None and replaced.required)
     if replaced is not None:
@@ -206,6 +210,8 @@ def first_requester(approval: Approval) -> tuple[Identity, Identity | None]:
 
     An operator who reopens or replaces a request does not become the one who may consume it.
     """
+    if approval.reopens_id is None and approval.replaces_id is None:
+        return approval.created_by, approval.on_behalf_of
     for first in Approval.objects.raw(
         "SELECT a.* FROM approvals a JOIN work_request_line(%s) AS line(id) ON line.id = a.id"
         " ORDER BY a.created_at, a.id LIMIT 1",
@@ -222,24 +228,31 @@ def _before(
     former: Approval | None,
     actor: Actor,
 ) -> _Before:
-    """Look for what keeps a question from being asked. Two requests that stand alone wait here for each other."""
-    who, behalf = requester
-    person = [None, None] if behalf is None else [behalf.issuer, behalf.subject]
-    asked_by = [actor.tenant, who.issuer, who.subject, *person]
+    """Look for what keeps a question from being asked."""
     beside = former.pk if former is not None and question.replaces is not None else None
     reopening = former.pk if former is not None and question.reopens is not None else None
     task, session = subject.task, subject.session
     with connection.cursor() as cursor:
-        if task is None and session is None:
-            cursor.execute("SELECT work_lock_requester(%s, %s, %s, %s, %s)", asked_by)
         cursor.execute(
             "SELECT * FROM work_question_before(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [
-                *(actor.tenant, task and task.pk, session and session.pk, *asked_by[1:]),
+                *(actor.tenant, task and task.pk, session and session.pk, *_columns(requester)),
                 *(question.approver_role, _digest(question), beside, reopening),
             ],
         )
         return _Before(*cursor.fetchone())
+
+
+def _lock_requester(requester: tuple[Identity, Identity | None], tenant: str) -> None:
+    """Let two requests of one requester that stand alone wait for each other. It comes before the locks of requests."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT work_lock_requester(%s, %s, %s, %s, %s)", [tenant, *_columns(requester)])
+
+
+def _columns(requester: tuple[Identity, Identity | None]) -> list[str | None]:
+    who, behalf = requester
+    person = [None, None] if behalf is None else [behalf.issuer, behalf.subject]
+    return [who.issuer, who.subject, *person]
 
 
 def _check_question(before: _Before, subject: Subject, *, is_replacement: bool) -> None:
@@ -264,21 +277,19 @@ def _require_approvers(rows: Sequence[Approval]) -> None:
             raise NoApprover(row.approver_role, able[row.pk], row.required_approvals)
 
 
-def _reopened(pk: UUID, subject: Subject, question: Question, actor: Actor) -> Approval:
-    """Return the rejected request that is opened again. Raises InvalidRequest, AlreadyRequested."""
-    former = _former("reopens", pk, subject, actor)
+def _check_reopened(former: Approval, question: Question) -> None:
+    """Check that a request can be opened again. Raises InvalidRequest, AlreadyRequested."""
     if former.status != ApprovalStatus.REJECTED:
         raise InvalidRequest([("reopens", f"Only a rejected request can be reopened; that one is {former.status}.")])
     if (former.approver_role, bytes(former.action_digest or b"")) != (question.approver_role, _digest(question) or b""):
         raise InvalidRequest([("reopens", "The role and the action must be those of the rejected request.")])
     for later in Approval.objects.filter(reopens=former).values_list("pk", flat=True)[:1]:
         raise AlreadyRequested(str(later))
-    return former
 
 
-def _replaced(pk: UUID, subject: Subject, question: Question, actor: Actor) -> Approval:
+def _replaced(row: Approval, question: Question) -> Approval:
     """Return the open request that is replaced, locked. Raises InvalidRequest, IllegalTransition, StillDecidable."""
-    former = lock(_former("replaces", pk, subject, actor))
+    former = lock(row)
     if former.status != ApprovalStatus.PENDING or former.is_overdue():
         raise IllegalTransition(before=str(former.status), to="replaced", allowed=former.allowed_transitions())
     if question.required_approvals < former.required_approvals:
@@ -290,8 +301,11 @@ def _replaced(pk: UUID, subject: Subject, question: Question, actor: Actor) -> A
     return former
 
 
-def _former(name: str, pk: UUID, subject: Subject, actor: Actor) -> Approval:
-    """Return an earlier request about the same subject. Raises InvalidRequest."""
+def _former(subject: Subject, question: Question, actor: Actor) -> Approval | None:
+    """Return the request about the same subject that is reopened or replaced, if any. Raises InvalidRequest."""
+    name, pk = ("reopens", question.reopens) if question.reopens is not None else ("replaces", question.replaces)
+    if pk is None:
+        return None
     of = {"task": subject.task, "session": subject.session}
     for former in Approval.objects.filter(pk=pk, tenant=actor.tenant, **of):
         return former
