@@ -31,5 +31,5 @@ def test_refuses_the_chain_of_a_row_that_never_was() -> None:
 def test_takes_the_last_event_of_a_row_that_goes() -> None:
     session = work.open_session()
     work.move_session(session, "expired")
-    boundary.write(lambda: transitions.delete(session, actor=work.actor()))
+    boundary.write(lambda: transitions.delete(session, reason="It is old.", actor=work.actor()))
     assert [event["event_type"] for event in work.chain(session)][-1] == "session.deleted"

@@ -133,7 +133,7 @@ def test_what_rolled_back_is_not_sealed() -> None:
 
 def test_what_was_refused_and_what_others_told_is_sealed_along(agent: Api, place: Place) -> None:
     session = agent.post("/sessions", {"agent_role": "finance"}).json()
-    assert agent.send("DELETE", f"/sessions/{session['session_id']}").status_code == 403
+    assert agent.send("DELETE", f"/sessions/{session['session_id']}?reason=It+is+old.").status_code == 403
     assert agent.post("/audit/ingest", {"source": "a", "category": "b", "action": "c"}).status_code == 202
     (made,) = seal()
     assert made.size == 3

@@ -117,7 +117,7 @@ def test_an_event_outside_every_chain_may_say_half_of_a_pair(place: Place, half:
 
 def test_rows_that_were_deleted_by_the_contract_are_in_order(place: Place) -> None:
     session = work.move_session(work.open_session(), "active", "completed")
-    boundary.write(lambda: transitions.delete(session, actor=work.actor()))
+    boundary.write(lambda: transitions.delete(session, reason="It is old.", actor=work.actor()))
     seal()
     assert findings(place) == []
     told = run("audit_verify", "--subject", f"session:{session.pk}")

@@ -2,19 +2,23 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.test import Client, override_settings
 
 from audit_app.models import AuditEvent
 from audit_app.trail import Action
+from orchestrator import boundary
+from orchestrator.actors import job
 from orchestrator.people.models import Person
+from sessions_app.transitions import person as people
 from tests.admin import APPROVALS, PASSWORD, SESSIONS, TASKS, Browser, person
 from tests.api import Api, token
 from tests.audit_app.seals import Place, findings, run, seal
 from tests.sessions_app import approval_calls, task_states
-from tests.sessions_app.session_calls import overdue_session, session_in
+from tests.sessions_app.session_calls import overdue_session, session_in, somebody
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -24,20 +28,23 @@ SOON = timedelta(seconds=0.5)
 
 # Every word, by every way in by which it comes about.
 WORDS = {
-    "api": {action for action in Action if not action.startswith("person.")} - {Action.APPROVAL_EXPIRED},
+    "api": {action for action in Action if not action.startswith("person.")}
+    - {Action.APPROVAL_EXPIRED, Action.APPROVAL_DECISION_SET_ASIDE},
     "admin": {
         *(Action.SESSION_ACTIVATED, Action.SESSION_COMPLETED, Action.SESSION_FAILED, Action.SESSION_EXPIRED),
         *(Action.SESSION_REFUSED, Action.TASK_CREATED, Action.TASK_CANCELLED, Action.TASK_CANCEL_REQUESTED),
         *(Action.TASK_FORCE_RELEASED, Action.TASK_REFUSED, Action.TASK_UNBLOCKED, Action.TASK_FAILED),
         *(Action.APPROVAL_VOTED, Action.APPROVAL_APPROVED, Action.APPROVAL_REJECTED, Action.APPROVAL_CANCELLED),
         *(Action.APPROVAL_REFUSED, Action.PERSON_CUT_OFF, Action.PERSON_RESTORED, Action.PERSON_BROKE_GLASS),
-        Action.PERSON_PASSWORD_CHANGED,
+        *(Action.PERSON_PASSWORD_CHANGED, Action.APPROVAL_DECISION_SET_ASIDE),
     },
     "job": {
         *(Action.SESSION_EXPIRED, Action.TASK_FAILED, Action.TASK_CANCELLED, Action.TASK_REQUEUED),
         *(Action.APPROVAL_EXPIRED, Action.APPROVAL_CANCELLED),
     },
 }
+LINKING = {Action.PERSON_LINKED, Action.PERSON_UNLINKED}
+"""An operator links identities at the command line, as a job of that name."""
 
 
 def told(via: str) -> set[str]:
@@ -62,7 +69,7 @@ def sessions_by_api(agent: Api, operator: Api, auditor: Api) -> None:
         ok(agent.put(failed, {"status": status}))
     ok(agent.put(opened(), {"status": "expired"}))
     assert auditor.put(done, {"status": "active"}).status_code == 403
-    ok(operator.send("DELETE", done))
+    ok(operator.send("DELETE", f"{done}?reason=It+is+old."))
 
 
 def tasks_by_api(agent: Api, operator: Api) -> None:
@@ -82,7 +89,7 @@ def tasks_by_api(agent: Api, operator: Api) -> None:
     path, lease = claimed()
     assert agent.post(f"{path}/complete", {"lease_token": "x" * 43}).status_code == 409
     ok(agent.post(f"{path}/complete", lease))
-    ok(operator.send("DELETE", path))
+    ok(operator.send("DELETE", f"{path}?reason=It+is+old."))
     path, lease = claimed(max_attempts=2)
     ok(agent.post(f"{path}/fail", {**lease, **error}))
     path, lease = claimed(max_attempts=1)
@@ -102,12 +109,14 @@ def approvals_by_api(agent: Api, operator: Api) -> None:
     mona, max_ = (Api(token(name, "approver", "manager")) for name in ("mona", "max"))
     _, path = asked(required_approvals=2, action=ACTION)
     assert agent.post(f"{path}/approve", {}).status_code == 403
-    ok(mona.post(f"{path}/approve", {}))
+    for verb in ("approve", "withdraw", "approve"):
+        ok(mona.post(f"{path}/{verb}", {}))
     ok(max_.post(f"{path}/approve", {}))
     ok(agent.post(f"{path}/consume", {"action": ACTION}))
     task, path = asked()
     ok(mona.post(f"{path}/reject", {}))
-    ok(operator.send("DELETE", task))
+    with override_settings(APPROVAL_RETENTION_DAYS=0):
+        ok(operator.send("DELETE", f"{task}?reason=It+is+old."))
     _, path = asked()
     ok(agent.post(f"{path}/cancel", {}))
 
@@ -143,6 +152,7 @@ def approvals_at_the_admin(olga: Browser) -> None:
 
 def people_at_the_admin(olga: Browser) -> None:
     paul = f"/admin/people/person/{person('paul').pk}"
+    approval_calls.agree(approval_calls.ask(required_approvals=2), "paul")
     for act in ("cut-off", "restore"):
         assert olga.send(f"{paul}/{act}/", REASON).status_code == 302
     Person.objects.create_superuser("root", "root@example.com", PASSWORD)
@@ -186,8 +196,17 @@ def test_the_housekeeping_produces_these_words_and_names_each_duty() -> None:
     assert all(event.reason for event in done)
 
 
+def test_linking_produces_these_words_and_says_why() -> None:
+    one, other, command = somebody("petra").identity, somebody("p.anders").identity, job("link_identity")
+    linking = partial(people.link, one, other, tenant="default", actor=command, reason="One person.")
+    boundary.write(linking)
+    boundary.write(partial(people.unlink, one, tenant="default", actor=command, reason="They are two."))
+    assert told("job") == LINKING
+    assert [event.reason for event in AuditEvent.objects.order_by("timestamp")] == ["One person.", "They are two."]
+
+
 def test_no_word_is_without_something_that_makes_it() -> None:
-    assert set[str]().union(*WORDS.values()) == set(Action)
+    assert set[str]().union(*WORDS.values(), LINKING) == set(Action)
 
 
 def test_all_of_it_verifies_clean(agent: Api, operator: Api, place: Place) -> None:

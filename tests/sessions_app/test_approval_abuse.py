@@ -495,7 +495,7 @@ def test_consume_under_another_approval_of_the_same_task() -> None:
     mona = asker("mona", agent_roles="manager")
     with nothing_moves():
         problem_of(mona.post(where(dear, "consume"), {"action": {"amount": 48_000}}), 409, "illegal-transition")
-    agree(dear)
+    agree(dear, "max")
     with nothing_but_refused(("mona", "consume", "action-mismatch")):
         problem_of(mona.post(where(cheap, "consume"), {"action": {"amount": 48_000}}), 409, "action-mismatch")
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -149,14 +150,16 @@ def test_a_request_to_cancel_does_not_close_it_yet() -> None:
     assert (Task.objects.get(pk=task.pk).status, now(approval).status) == ("active", "pending")
 
 
-def test_deleting_a_task_ends_the_trail_of_each_approval(operator: Api) -> None:
+def test_deleting_a_task_ends_the_trail_of_each_approval(operator: Api, settings: Any) -> None:
+    settings.APPROVAL_RETENTION_DAYS = 0
     task, token = task_states.held()
     agreed, open_one = agree(ask(task), comments="Checked."), ask(task)
     _complete(task, token)
-    assert operator.send("DELETE", f"/tasks/{task.pk}").status_code == 204
+    assert operator.send("DELETE", f"/tasks/{task.pk}?reason=It+is+old.").status_code == 204
     assert not Approval.objects.exists()
     gone = last_event(task.pk)
     for approval, count in ((agreed, 3), (open_one, 3)):
         *_, last = events = events_of(approval.pk)
         assert (last.event_type, last.cause, last.to_status, len(events)) == ("approval.deleted", gone.pk, None, count)
+        assert last.reason == gone.reason == "It is old."
     assert asker().get(where(agreed)).status_code == 404

@@ -73,5 +73,5 @@ def test_a_refusal_fails_what_waited_and_nobody_decides_their_own() -> None:
     cancelled = olga.post(f"/tasks/{again.json()['task_id']}/cancel", {})
     assert cancelled.json()["status"] == "cancelled"
     assert sorted(Approval.objects.values_list("status", flat=True)) == ["cancelled", "rejected"]
-    assert olga.send("DELETE", f"/tasks/{again.json()['task_id']}").status_code == 204
+    assert olga.send("DELETE", f"/tasks/{again.json()['task_id']}?reason=Old.").status_code == 204
     assert Approval.objects.count() == 1

@@ -29,9 +29,11 @@ from tests.work import assert_chain_holds
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_it_is_asked_no_more_and_the_task_that_waited_is_cancelled(agent: Api) -> None:
-    approval = ask()
-    answer = agent.post(where(approval, "cancel"), {"reason": "The offer was withdrawn."})
+def test_a_required_one_is_asked_no_more_and_the_task_that_waited_is_cancelled() -> None:
+    _, (approval,) = ask_at_creation(question())
+    answer = asker("mona", agent_roles="manager").post(
+        where(approval, "cancel"), {"reason": "The offer was withdrawn."}
+    )
     assert answer.status_code == 200, answer.content
     said = answer.json()
     assert (said["status"], said["version"], said["allowed_transitions"]) == ("cancelled", 2, [])
@@ -44,6 +46,15 @@ def test_it_is_asked_no_more_and_the_task_that_waited_is_cancelled(agent: Api) -
     assert (task.status, task.error) == ("cancelled", None)
     assert_chain_holds(approval)
     assert_chain_holds(task)
+
+
+def test_one_that_was_added_is_asked_no_more_and_the_task_goes_on(agent: Api) -> None:
+    approval = ask()
+    assert agent.post(where(approval, "cancel"), {"reason": "Not needed."}).json()["status"] == "cancelled"
+    called_off, unblocked = last_event(approval.pk), last_event(approval.task_id)
+    assert (unblocked.event_type, unblocked.cause) == ("task.unblocked", called_off.pk)
+    assert task_of(approval).status == "pending"
+    assert_chain_holds(task_of(approval))
 
 
 def test_a_task_that_waits_for_another_goes_on_waiting() -> None:

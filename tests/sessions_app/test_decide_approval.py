@@ -27,6 +27,7 @@ from tests.sessions_app.approval_calls import (
     question,
     task_of,
     where,
+    withdraw,
 )
 from tests.sessions_app.session_calls import NO_UUIDS, UNKNOWN_ID, events_of, last_event, somebody
 from tests.sessions_app.task_calls import claimed, finn, pass_deadline, path
@@ -59,14 +60,25 @@ def test_the_one_who_is_needed_agrees() -> None:
         "decision": "approved",
         "comments": "Checked.",
         "decided_at": said["decision_at"],
+        "set_aside_at": None,
+        "set_aside_reason": None,
     }
     assert manager().get(where(approval)).json() == said
 
 
-def test_a_task_that_waited_past_its_deadline_fails_whatever_the_answer() -> None:
+def test_past_the_deadline_of_the_task_it_can_be_rejected_and_not_approved() -> None:
     approval = ask()
-    pass_deadline(approval.task)
-    assert manager().post(where(approval, "approve"), {}).status_code == 200
+    pass_deadline(task_of(approval))
+    with nothing_but_refused(("petra", "approve", "deadline-exceeded")):
+        problem_of(manager().post(where(approval, "approve"), {}), 409, "deadline-exceeded")
+    assert manager().post(where(approval, "reject"), {}).status_code == 200
+    assert (task_of(approval).status, error_of(approval)) == ("failed", "approval-rejected")
+
+
+def test_a_task_that_waited_past_its_deadline_fails_when_it_waits_no_more() -> None:
+    approval = ask()
+    pass_deadline(task_of(approval))
+    withdraw(approval)
     task = task_of(approval)
     assert (task.status, (task.error or {})["code"], told(task)[-1]) == ("failed", "deadline-exceeded", "task.failed")
     assert last_event(task.pk).cause == last_event(approval.pk).id
@@ -79,7 +91,7 @@ def test_what_else_is_asked_about_it_is_closed_then() -> None:
     finn().post(path(held, "release"), held.body("release"))
     approval = ask(held.task)
     pass_deadline(held.task)
-    manager().post(where(approval, "approve"), {})
+    withdraw(approval)
     assert Approval.objects.get(pk=aside.pk).status == "cancelled"
     problem_of(manager("max").post(where(aside, "approve"), {}), 409, "illegal-transition")
 

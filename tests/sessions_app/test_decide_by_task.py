@@ -115,9 +115,18 @@ def test_of_several_it_is_the_one_that_the_caller_may_decide() -> None:
 
 
 def test_of_several_it_is_the_one_that_the_caller_has_not_decided_yet() -> None:
-    task, (first, second) = ask_at_creation(question(required_approvals=2), question("board", required_approvals=2))
+    task = task_states.active()
+    first, second = (ask(task, approver_role=role, required_approvals=2) for role in ("manager", "board"))
     agree(first)
     assert of_two_roles().post("/approvals", decision(task)).json()["approval_id"] == str(second.pk)
+
+
+def test_of_several_that_a_task_waits_for_a_person_decides_one() -> None:
+    task, (first, second) = ask_at_creation(question(required_approvals=2), question("board", required_approvals=2))
+    agree(first)
+    with nothing_but_refused(("petra", "approve", "already-decided")):
+        problem_of(of_two_roles().post("/approvals", decision(task)), 409, "already-decided")
+    assert now(second).granted == 0
 
 
 def test_of_several_it_is_the_one_that_is_not_past_its_time() -> None:

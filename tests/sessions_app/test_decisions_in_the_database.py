@@ -21,7 +21,7 @@ from psycopg.errors import (
 from sessions_app.models import Approval, Decision, Recorded, Task
 from tests import work
 from tests.api import Api, token
-from tests.database import owner_connection, service_connection, superuser_connection
+from tests.database import owner_connection, service_connection, superuser_connection, without_trigger
 from tests.sessions_app import task_states
 from tests.sessions_app.approval_calls import (
     ACTION,
@@ -30,9 +30,13 @@ from tests.sessions_app.approval_calls import (
     agent_for,
     agree,
     ask,
+    ask_at_creation,
     consume,
+    expire,
     nothing_moves,
     now,
+    question,
+    refuse,
     task_of,
     withdraw,
 )
@@ -90,13 +94,17 @@ def move(beside: Beside, row: Recorded, **columns: Any) -> None:
     assert beside.execute(update, [*said.values(), row.pk]).rowcount == 1
 
 
+OTHER_DIGEST = bytes(range(32))
+"""Of another action than that of `approval`: of one action there is one live request."""
+
+
 def born(beside: Beside, like: Approval, **columns: Any) -> None:
-    """INSERT an approval like this one, with an event that is true to it."""
+    """INSERT an approval like this one, for another action, with an event that is true to it."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM approvals WHERE id = %s", [like.pk])
         names = [column.name for column in cursor.description]
         row = dict(zip(names, cursor.fetchone() or (), strict=True))
-    row = {**row, "id": uuid4(), "version": 1, **columns}
+    row = {**row, "id": uuid4(), "version": 1, "action_digest": OTHER_DIGEST, **columns}
     first = {"subject_id": row["id"], "seq": 1, "from_status": None, "prev_hash": work.GENESIS}
     event = work.written_for(like, **first, event_type="approval.created", to_status=row["status"])
     work.insert(beside, "approvals", {**row, "audit_head": event["hash"]})
@@ -160,21 +168,43 @@ def test_writes_who_asked_and_who_holds_the_task_itself(beside: Beside, approval
 
 
 @pytest.mark.parametrize(
-    ("decider", "constraint"),
+    ("decider", "why"),
     [
-        ("bot", "approval_decisions_not_by_requester"),
-        ("anna", "approval_decisions_not_for_requester"),
-        ("holder", "approval_decisions_not_by_holder"),
-        ("hans", "approval_decisions_not_for_holder"),
+        ("bot", "requester"),
+        ("anna", "requested-for"),
+        ("holder", "holder"),
+        ("hans", "held-for"),
+        ("mona", "creator"),
     ],
 )
 @pytest.mark.parametrize("decision", ["approved", "rejected"])
 def test_refuses_the_decision_of_one_whom_it_concerns(
-    beside: Beside, approval: Approval, decider: str, constraint: str, decision: str
+    beside: Beside, approval: Approval, decider: str, why: str, decision: str
 ) -> None:
     others = {"requester_subject": "x", "requester_for_subject": "x", "holder_subject": "x", "holder_for_subject": "x"}
-    with refused(beside, CheckViolation, constraint):
+    with refused(beside, IntegrityConstraintViolation, f"separation of duties ({why})"):
         say(beside, approval, decider, decision=decision, **others)
+
+
+@pytest.mark.parametrize(
+    ("beside_it", "constraint"),
+    [
+        ("requester", "approval_decisions_not_by_requester"),
+        ("requester_for", "approval_decisions_not_for_requester"),
+        ("holder", "approval_decisions_not_by_holder"),
+        ("holder_for", "approval_decisions_not_for_holder"),
+    ],
+)
+@pytest.mark.parametrize("decision", ["approved", "rejected"])
+def test_refuses_such_a_decision_without_the_trigger_too(
+    beside: Beside, approval: Approval, beside_it: str, constraint: str, decision: str
+) -> None:
+    copied = {f"{beside_it}_issuer": ISSUER, f"{beside_it}_subject": "petra"}
+    with (
+        without_trigger("approval_decisions", "approval_decisions_of_another"),
+        refused(beside, CheckViolation, constraint),
+    ):
+        say(beside, approval, decision=decision, **copied)
 
 
 @pytest.mark.parametrize("decider", ["bot", "anna", "holder", "hans"])
@@ -200,7 +230,12 @@ def test_refuses_a_decision_that_there_is_not(beside: Beside, approval: Approval
 @pytest.mark.parametrize("second", ["approved", "rejected"])
 def test_refuses_a_second_decision_of_one_person(beside: Beside, approval: Approval, second: str) -> None:
     agree(approval)
-    with refused(beside, UniqueViolation, "approval_decisions_once"):
+    with refused(beside, IntegrityConstraintViolation, "a decision of this person counts already"):
+        say(beside, approval, decision=second)
+    with (
+        without_trigger("approval_decisions", "approval_decisions_of_another"),
+        refused(beside, UniqueViolation, "approval_decisions_counted_once"),
+    ):
         say(beside, approval, decision=second)
 
 
@@ -349,7 +384,7 @@ def test_refuses_an_outcome_that_nobody_decided_under_the_role_of_a_replica(appr
             move(writer, approval, status="approved")
         with refused(writer, IntegrityConstraintViolation, UNDECIDED):
             say(writer, approval)
-        with refused(writer, CheckViolation, "approval_decisions_not_by_requester"):
+        with refused(writer, IntegrityConstraintViolation, "separation of duties (requester)"):
             say(writer, approval, "bot")
 
 
@@ -366,8 +401,14 @@ def test_refuses_an_outcome_that_nobody_decided_under_the_role_of_a_replica(appr
         ("action_digest", bytes(32)),
         ("required_approvals", 1),
         ("expires_at", "2100-01-01T00:00Z"),
+        ("use_within_seconds", None),
+        ("use_within_seconds", 2_592_000),
         ("blocks", True),
+        ("required", True),
         ("task_id", UNKNOWN_ID),
+        ("session_id", UNKNOWN_ID),
+        ("reopens_id", UNKNOWN_ID),
+        ("replaces_id", UNKNOWN_ID),
         ("created_by_issuer", "another"),
         ("created_by_subject", "another"),
         ("on_behalf_of_issuer", "another"),
@@ -388,6 +429,11 @@ BORN: list[tuple[dict[str, Any], str]] = [
     ({"granted": 3}, "approvals_quorum"),
     ({"granted": -1}, "approvals_quorum"),
     ({"consumed_at": "2026-01-01T00:00Z"}, "approvals_consumed"),
+    ({"use_within_seconds": 59}, "approvals_use_within"),
+    ({"use_within_seconds": 2_592_001}, "approvals_use_within"),
+    ({"task_id": None, "action": None, "action_digest": None}, "approvals_subject"),
+    ({"task_id": None, "blocks": True}, "approvals_subject"),
+    ({"session_id": UNKNOWN_ID}, "approvals_subject"),
 ]
 
 
@@ -401,7 +447,12 @@ def test_refuses_a_question_that_cannot_be(
 
 
 def test_refuses_a_question_about_no_task(beside: Beside, approval: Approval) -> None:
-    with refused(beside, ForeignKeyViolation, "approvals_task_id_fkey"):
+    with refused(beside, IntegrityConstraintViolation, "is over, or of another tenant"):
+        born(beside, approval, action='{"pay": 1}', task_id=UNKNOWN_ID)
+    with (
+        without_trigger("approvals", "approvals_may_be_made"),
+        refused(beside, ForeignKeyViolation, "approvals_task_id_fkey"),
+    ):
         born(beside, approval, action='{"pay": 1}', task_id=UNKNOWN_ID)
 
 
@@ -417,10 +468,40 @@ def test_refuses_to_consume_twice(beside: Beside, at: str | None) -> None:
         move(beside, now(approval), consumed_at=at)
 
 
-@pytest.mark.parametrize("make", [ask, *[SETTLED[state] for state in SETTLED if state != "approved"]])
-def test_refuses_to_consume_what_was_not_agreed_to(beside: Beside, make: Callable[[], Approval]) -> None:
-    approval = make()
+# About a task that is held, so that the task itself is no reason to refuse.
+UNGRANTED: dict[str, Callable[[], Approval]] = {
+    "pending": lambda: ask(task_states.active(), action=ACTION),
+    "rejected": lambda: refuse(ask(task_states.active(), action=ACTION)),
+    "expired": lambda: expire(ask(task_states.active(), action=ACTION, lasting=PAST)),
+    "cancelled": lambda: withdraw(ask(task_states.active(), action=ACTION)),
+}
+
+
+@pytest.mark.parametrize("state", UNGRANTED)
+def test_refuses_to_consume_what_was_not_agreed_to(beside: Beside, state: str) -> None:
+    approval = UNGRANTED[state]()
+    assert approval.status == state
     with refused(beside, CheckViolation, "approvals_consumed"):
+        move(beside, approval, consumed_at=THEN)
+
+
+def _granted_and_waiting() -> Approval:
+    task, (granted, _) = ask_at_creation(question(action=ACTION), question("board"))
+    return agree(granted)
+
+
+def _granted_and_over() -> Approval:
+    approval = agree(ask(action=ACTION))
+    task_states.cancelled(task_of(approval))
+    return approval
+
+
+@pytest.mark.parametrize("make", [ask, _granted_and_waiting, _granted_and_over])
+def test_refuses_to_consume_while_the_task_waits_or_once_it_is_over(
+    beside: Beside, make: Callable[[], Approval]
+) -> None:
+    approval = make()
+    with refused(beside, IntegrityConstraintViolation, "is over, or waits for others"):
         move(beside, approval, consumed_at=THEN)
 
 
@@ -448,21 +529,45 @@ def test_refuses_to_let_a_task_go_on_while_another_is_open(beside: Beside) -> No
         move(beside, task_of(first), status="pending")
 
 
-@pytest.mark.parametrize("status", ["cancelled", "expired"])
-def test_refuses_to_let_a_task_go_on_to_which_nobody_agreed(beside: Beside, status: str) -> None:
-    approval = ask()
-    with refused(beside, IntegrityConstraintViolation, "nobody agreed"):
+NOT_APPROVED = "was not approved"
+
+
+def _added() -> Approval:
+    return ask()
+
+
+def _required() -> Approval:
+    _, (approval,) = ask_at_creation(question())
+    return approval
+
+
+@pytest.mark.parametrize(
+    ("make", "status"), [(_required, "cancelled"), (_required, "expired"), (_added, "expired")], ids=str
+)
+def test_refuses_to_let_a_task_go_on_to_which_nobody_agreed(
+    beside: Beside, make: Callable[[], Approval], status: str
+) -> None:
+    approval = make()
+    with refused(beside, IntegrityConstraintViolation, NOT_APPROVED):
         move(beside, approval, status=status)
         move(beside, task_of(approval), status="pending")
 
 
+def test_passes_a_task_whose_added_requests_were_cancelled(beside: Beside) -> None:
+    approval = ask()
+    with beside.transaction():
+        move(beside, approval, status="cancelled")
+        move(beside, task_of(approval), status="pending")
+    assert task_of(approval).status == "pending"
+
+
 def test_refuses_to_let_a_task_go_on_after_a_withdrawal_and_the_answer_of_others(beside: Beside) -> None:
-    first = ask()
+    first = _required()
     ask(task_of(first), approver_role="board")
     second = ask(task_of(first), approver_role="desk")
-    withdraw(first)
+    withdraw(first, by=task_states.manager())
     agree(second)
-    with refused(beside, IntegrityConstraintViolation, "was withdrawn"):
+    with refused(beside, IntegrityConstraintViolation, NOT_APPROVED):
         open_one = Approval.objects.get(status="pending")
         say(beside, open_one, "max")
         move(beside, open_one, granted=1, status="approved")
@@ -475,8 +580,8 @@ def test_refuses_to_let_a_task_go_on_for_what_its_holder_was_granted(beside: Bes
     body = {"lease_token": lease_token}
     assert Api(token("finn")).post(f"/tasks/{task.pk}/release", body).status_code == 200
     approval = ask(task)
-    with refused(beside, IntegrityConstraintViolation, "nobody agreed"):
-        move(beside, approval, status="cancelled")
+    with refused(beside, IntegrityConstraintViolation, NOT_APPROVED):
+        move(beside, approval, status="expired")
         move(beside, task_of(approval), status="pending")
 
 
@@ -502,17 +607,17 @@ LEASE = {
 )
 def test_refuses_a_holder_who_decided(beside: Beside, holder: dict[str, str]) -> None:
     task = task_of(agree(ask()))
-    with refused(beside, IntegrityConstraintViolation, "does not do it"):
+    with refused(beside, IntegrityConstraintViolation, "its holder decided about it"):
         move(beside, task, **LEASE, **holder)
     with beside.transaction():
         move(beside, task, **LEASE, lease_subject="paul")
-    with refused(beside, IntegrityConstraintViolation, "does not do it"):
+    with refused(beside, IntegrityConstraintViolation, "its holder decided about it"):
         move(beside, Task.objects.get(pk=task.pk), **holder)
 
 
 def test_refuses_to_let_a_task_go_on_whose_approvals_are_gone(beside: Beside) -> None:
     approval = ask()
-    with refused(beside, IntegrityConstraintViolation, "nobody agreed"):
+    with refused(beside, IntegrityConstraintViolation, "no request is about task"):
         beside.execute("DELETE FROM approvals WHERE id = %s", [approval.pk])
         end = work.written_for(approval, event_type="approval.deleted", to_status=None)
         work.insert(beside, "audit_events", end)

@@ -26,8 +26,11 @@ from tests.work import GENESIS, chain, hash_of
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+REASON = "?reason=It+is+old."
+
+
 def delete(caller: Api, session: Session, **headers: str) -> Any:
-    return caller.send("DELETE", path(session), **headers)
+    return caller.send("DELETE", path(session) + REASON, **headers)
 
 
 def refused(caller: Api, session: Session, status: int, slug: str, **headers: str) -> dict[str, Any]:
@@ -99,7 +102,7 @@ def test_the_trail_stays_and_ends_with_its_deletion(operator: Api, state: str, w
     assert (last["seq"], last["from_status"], last["to_status"]) == (session.version + 1, state, None)
     assert (last["actor_issuer"], last["actor_subject"], last["tenant"]) == ("local", "olga", "default")
     assert (last["via"], last["request_id"], last["trace_id"]) == ("api", "request-1", "trace-1")
-    assert last["role"] == "finance"
+    assert (last["role"], last["reason"]) == ("finance", "It is old.")
 
 
 def test_the_chain_can_still_be_verified(operator: Api) -> None:
@@ -132,11 +135,12 @@ def test_is_done_once(operator: Api) -> None:
     assert [event["event_type"] for event in chain(session)].count("session.deleted") == 1
 
 
-def test_takes_a_read_a_lock_a_delete_and_an_event(operator: Api) -> None:
+def test_takes_a_read_two_locks_a_delete_and_an_event(operator: Api) -> None:
+    """The second lock is that of the session's approvals, which go with it."""
     session = session_in("completed")
     with CaptureQueriesContext(connection) as queries:
         assert delete(operator, session).status_code == 204
-    assert first_words(queries) == ["BEGIN", "SELECT", "SELECT", "DELETE", "INSERT", "COMMIT"]
+    assert first_words(queries) == ["BEGIN", *["SELECT"] * 3, "DELETE", "INSERT", "COMMIT"]
 
 
 # Who may.
@@ -158,7 +162,7 @@ def test_only_operators_delete(operator: Api) -> None:
         {"subject": "olga", "roles": "operator", "tenant": "other"},
     ):
         refused(Api(token(**bearer)), session, 404, "not-found")
-    assert Api(None).send("DELETE", path(session)).status_code == 401
+    assert delete(Api(None), session).status_code == 401
     assert delete(Api(token("zoe", roles="agent,operator")), session).status_code == 204
 
 
@@ -172,13 +176,28 @@ def test_unseen_and_missing_look_the_same() -> None:
     session = session_in("completed", somebody("alice", tenant="other"))
     operator = Api(token("olga", roles="operator", agent_roles=""))
     unseen, missing = (
-        operator.send("DELETE", f"/sessions/{pk}", x_request_id="request-1") for pk in (session.id, UNKNOWN_ID)
+        operator.send("DELETE", f"/sessions/{pk}{REASON}", x_request_id="request-1") for pk in (session.id, UNKNOWN_ID)
     )
     assert unseen.status_code == missing.status_code == 404
     assert unseen.content.decode().replace(str(session.id), "ID") == missing.content.decode().replace(UNKNOWN_ID, "ID")
 
 
 # What comes with the request.
+
+
+@pytest.mark.parametrize("query", ["", "?reason=", "?reason=+%20", f"?reason={'x' * 4001}"])
+def test_needs_a_reason(operator: Api, query: str) -> None:
+    session = session_in("completed")
+    with unchanged(session.id):
+        answer = operator.send("DELETE", path(session) + query)
+    assert (answer.status_code, list(errors(answer))) == (400, ["reason"])
+
+
+def test_takes_no_other_parameter_than_the_reason(operator: Api) -> None:
+    session = session_in("completed")
+    with unchanged(session.id):
+        answer = operator.send("DELETE", f"{path(session)}{REASON}&force=true")
+    assert (answer.status_code, list(errors(answer))) == (400, ["force"])
 
 
 def test_deletes_only_the_version_that_was_read(operator: Api) -> None:
@@ -202,18 +221,18 @@ def test_takes_no_body(operator: Api) -> None:
     session = session_in("completed")
     for body in (b'{"reason": "old"}', b"[1]", b'"x"', b"1", b"true", b"[]", b"0", b"false", b"null", b'""', b"{}"):
         with unchanged(session.id):
-            answer = operator.send_raw("DELETE", path(session), body)
+            answer = operator.send_raw("DELETE", path(session) + REASON, body)
         assert answer.status_code == 400, body
         assert answer.json()["type"] == "/problems/invalid-request", body
-    assert operator.send_raw("DELETE", path(session), b"", "").status_code == 204
+    assert operator.send_raw("DELETE", path(session) + REASON, b"", "").status_code == 204
 
 
 def test_refuses_an_id_that_is_none(operator: Api) -> None:
     for text in NO_UUIDS:
-        answer = operator.send("DELETE", f"/sessions/{text}")
+        answer = operator.send("DELETE", f"/sessions/{text}{REASON}")
         assert (answer.status_code, list(errors(answer))) == (400, ["id"]), text
 
 
 def test_takes_the_id_in_any_case(operator: Api) -> None:
     session = session_in("completed")
-    assert operator.send("DELETE", f"/sessions/{str(session.id).upper()}").status_code == 204
+    assert operator.send("DELETE", f"/sessions/{str(session.id).upper()}{REASON}").status_code == 204

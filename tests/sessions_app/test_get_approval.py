@@ -31,7 +31,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 MEMBERS = [
     "approval_id",
+    "kind",
     "task_id",
+    "session_id",
     "approver_role",
     "status",
     "version",
@@ -44,7 +46,12 @@ MEMBERS = [
     "on_behalf_of",
     "expires_at",
     "decision_at",
+    "use_within_seconds",
+    "approved_until",
     "consumed_at",
+    "reopens",
+    "replaces",
+    "earlier",
     "created_at",
     "allowed_transitions",
 ]
@@ -62,7 +69,8 @@ def test_answers_the_approval(agent: Api) -> None:
         ACTION,
         digest(approval),
     )
-    assert list(said["decisions"][0]) == ["decider", "decision", "comments", "decided_at"]
+    members = ["decider", "decision", "comments", "decided_at", "set_aside_at", "set_aside_reason"]
+    assert list(said["decisions"][0]) == members
     assert said["consumed_at"] >= said["decision_at"] == said["decisions"][0]["decided_at"]
     assert answer.headers["ETag"] == '"3"'
     assert answer.headers["Cache-Control"] == "private, no-cache"

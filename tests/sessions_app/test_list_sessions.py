@@ -189,7 +189,7 @@ def test_a_cursor_can_be_used_again(agent: Api) -> None:
 def test_a_cursor_outlives_the_row_it_stopped_at(agent: Api, operator: Api) -> None:
     older, newer = session_in("completed"), session_in("completed")
     cursor = listed(agent, "?cursor=&page_size=1")["next_cursor"]
-    assert operator.send("DELETE", path(newer)).status_code == 204
+    assert operator.send("DELETE", f"{path(newer)}?reason=It+is+old.").status_code == 204
     assert walked(agent, "", cursor) == [str(older.id)]
 
 
@@ -324,7 +324,8 @@ def test_a_single_session_and_a_write_take_no_parameters(agent: Api, operator: A
         (operator, "DELETE", path(session)),
         (agent, "POST", "/sessions"),
     ):
-        answer = caller.send(method, f"{at}?page=1", {"agent_role": "finance"} if method == "POST" else None)
+        query = "reason=Old.&page=1" if method == "DELETE" else "page=1"
+        answer = caller.send(method, f"{at}?{query}", {"agent_role": "finance"} if method == "POST" else None)
         assert answer.status_code == 400, method
         assert list(errors(answer)) == ["page"]
 

@@ -16,6 +16,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 NEW = {"agent_role": "finance", "metadata": {"quarter": "Q4"}}
 MOVE = ["BEGIN", "SELECT", "SELECT", "UPDATE", "INSERT", "COMMIT"]
+# A session that ends cancels its open requests: one statement looks for them.
+END = ["BEGIN", "SELECT", "SELECT", "UPDATE", "INSERT", "SELECT", "COMMIT"]
 
 
 @contextmanager
@@ -73,12 +75,19 @@ def test_opening_with_a_task_takes_six(agent: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "to"),
-    [("pending", "active"), ("pending", "expired"), ("active", "completed"), ("active", "failed")],
+    ("state", "to", "statements"),
+    [
+        ("pending", "active", MOVE),
+        ("pending", "expired", END),
+        ("active", "completed", END),
+        ("active", "failed", END),
+    ],
 )
-def test_a_move_takes_six(agent: Api, state: str, to: str) -> None:
+def test_a_move_takes_six_and_one_more_where_the_session_is_over(
+    agent: Api, state: str, to: str, statements: list[str]
+) -> None:
     session = session_in(state)
-    with costs(*MOVE):
+    with costs(*statements):
         call(agent, "PUT", path(session), {"status": to, "reason": "because"}, status=200, if_match="*")
 
 

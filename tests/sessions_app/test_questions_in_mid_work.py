@@ -67,15 +67,15 @@ def test_a_task_that_waited_for_another_goes_on_while_it_is_open(operator: Api) 
     assert (now(approval).status, task_of(approval).status) == ("pending", "pending")
 
 
-def test_the_withdrawal_of_all_that_it_waited_for_cancels_the_task_and_closes_it(operator: Api) -> None:
+def test_the_withdrawal_of_all_that_it_waited_for_lets_the_task_go_on_while_it_is_open(operator: Api) -> None:
     task, approval = asked_in_mid_work(operator, late=False)
     withdraw(ask(task))
-    assert (now(approval).status, task_of(approval).status) == ("cancelled", "cancelled")
+    assert (now(approval).status, task_of(approval).status) == ("pending", "pending")
 
 
 def test_yes_to_it_is_no_agreement_to_the_task(operator: Api) -> None:
     task, approval = asked_in_mid_work(operator, late=False)
-    other = ask(task)
+    other = ask(task, lasting=PAST)
     agree(approval)
-    withdraw(other)
-    assert task_of(approval).status == "cancelled"
+    expire(other)
+    assert task_of(approval).status == "failed"

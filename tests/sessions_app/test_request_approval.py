@@ -51,7 +51,9 @@ def test_answers_the_approval_and_where_it_is(agent: Api) -> None:
     assert answer.headers["ETag"] == '"1"'
     assert said == {
         "approval_id": str(Approval.objects.get().pk),
+        "kind": "task",
         "task_id": str(task.pk),
+        "session_id": None,
         "approver_role": "manager",
         "status": "pending",
         "version": 1,
@@ -64,7 +66,12 @@ def test_answers_the_approval_and_where_it_is(agent: Api) -> None:
         "on_behalf_of": None,
         "expires_at": said["expires_at"],
         "decision_at": None,
+        "use_within_seconds": 86_400,
+        "approved_until": None,
         "consumed_at": None,
+        "reopens": None,
+        "replaces": None,
+        "earlier": [],
         "created_at": said["created_at"],
         "allowed_transitions": OPEN,
     }
@@ -159,7 +166,7 @@ def test_a_blocked_task_waits_for_every_question(agent: Api) -> None:
     assert answer.status_code == 201, answer.content
     agree(first)
     assert task_of(first).status == "blocked"
-    agree(Approval.objects.get(approver_role="board"))
+    agree(Approval.objects.get(approver_role="board"), "paul")
     assert task_of(first).status == "pending"
 
 
@@ -179,7 +186,8 @@ def test_a_decision_that_is_pending_is_none(agent: Api, decision: str | None) ->
 
 
 def test_null_is_as_if_it_were_absent(agent: Api) -> None:
-    names = ("reason", "required_approvals", "expires_in_seconds", "action")
+    names = ("reason", "required_approvals", "expires_in_seconds", "use_within_seconds", "action")
+    names += ("session_id", "reopens", "replaces")
     answer = agent.post("/approvals", body(task_states.pending(), **dict.fromkeys(names)))
     assert answer.status_code == 201, answer.content
     said = answer.json()
@@ -225,8 +233,13 @@ WRONG: list[tuple[str, Any]] = [
     ("decision", 1),
     ("decision", "perhaps"),
     ("decision", ""),
+    ("use_within_seconds", 59),
+    ("use_within_seconds", 2_592_001),
+    ("use_within_seconds", "3600"),
     ("task_id", "1"),
-    ("task_id", None),
+    ("session_id", "1"),
+    ("reopens", "1"),
+    ("replaces", "1"),
     ("task_id", UNKNOWN_ID),
 ]
 
@@ -240,12 +253,18 @@ def test_refuses_what_it_cannot_read(agent: Api, name: str, value: Any) -> None:
     assert name in errors(answer)
 
 
-@pytest.mark.parametrize("name", ["task_id", "approver_role"])
-def test_refuses_a_body_without(agent: Api, name: str) -> None:
-    whole = body(task_states.pending())
+def test_refuses_a_body_without_a_role(agent: Api) -> None:
+    body_of = {"task_id": str(task_states.pending().pk)}
     with nothing_moves():
-        answer = agent.post("/approvals", {key: value for key, value in whole.items() if key != name})
-    assert (answer.status_code, list(errors(answer))) == (400, [name])
+        answer = agent.post("/approvals", body_of)
+    assert (answer.status_code, list(errors(answer))) == (400, ["approver_role"])
+
+
+@pytest.mark.parametrize("task_id", [{}, {"task_id": None}], ids=["absent", "null"])
+def test_refuses_a_body_without_a_task_and_an_action(agent: Api, task_id: dict[str, None]) -> None:
+    with nothing_moves():
+        answer = agent.post("/approvals", {"approver_role": "manager", **task_id})
+    assert (answer.status_code, list(errors(answer))) == (400, ["action"])
 
 
 @pytest.mark.parametrize("said", [[], "pending", None, 1])

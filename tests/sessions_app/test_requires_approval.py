@@ -41,7 +41,9 @@ def test_is_blocked_from_the_start(agent: Api) -> None:
     (approval,) = asked_about(said["task_id"])
     assert agent.get(where(approval)).json() == {
         "approval_id": str(approval.pk),
+        "kind": "task",
         "task_id": said["task_id"],
+        "session_id": None,
         "approver_role": "manager",
         "status": "pending",
         "version": 1,
@@ -54,11 +56,16 @@ def test_is_blocked_from_the_start(agent: Api) -> None:
         "on_behalf_of": None,
         "expires_at": agent.get(where(approval)).json()["expires_at"],
         "decision_at": None,
+        "use_within_seconds": 86_400,
+        "approved_until": None,
         "consumed_at": None,
+        "reopens": None,
+        "replaces": None,
+        "earlier": [],
         "created_at": said["created_at"],
         "allowed_transitions": OPEN,
     }
-    assert approval.blocks
+    assert (approval.blocks, approval.required) == (True, True)
     assert agent.post("/tasks/claim", {}).json() == {"tasks": []}
 
 
@@ -85,9 +92,9 @@ def test_several_are_asked_at_once_in_the_order_named(agent: Api) -> None:
 
 def test_the_same_role_may_be_asked_twice(agent: Api) -> None:
     said = create(agent, [ONE, {**ONE, "action": ACTION}]).json()
-    for approval in asked_about(said["task_id"]):
+    for approval, name in zip(asked_about(said["task_id"]), ("petra", "max"), strict=True):
         assert agent.get(f"/tasks/{said['task_id']}").json()["status"] == "blocked"
-        manager().post(where(approval, "approve"), {})
+        manager(name).post(where(approval, "approve"), {})
     assert agent.get(f"/tasks/{said['task_id']}").json()["status"] == "pending"
 
 

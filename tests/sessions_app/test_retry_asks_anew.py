@@ -96,12 +96,13 @@ def test_a_retry_of_a_retry_asks_once_more(operator: Api) -> None:
     assert [one.status for one in asked_about(second)] == ["pending"]
 
 
-def test_who_asked_first_may_agree_to_what_an_operator_asks_anew(operator: Api) -> None:
+def test_who_asked_first_must_not_agree_to_what_an_operator_asks_again(operator: Api) -> None:
     alice = Api(token("alice", "approver", "manager"))
     first = ask()
     problem_of(alice.post(where(first, "approve"), {}), 403, "separation-of-duties")
     (asked,) = asked_about(retried(operator, task_of(refuse(first))))
-    assert alice.post(where(asked, "approve"), {}).status_code == 200
+    problem_of(alice.post(where(asked, "approve"), {}), 403, "separation-of-duties")
+    assert manager("max").post(where(asked, "approve"), {}).status_code == 200
 
 
 def test_whoever_retries_has_asked_and_must_not_decide() -> None:

@@ -160,7 +160,7 @@ def single() -> dict[str, tuple[str, str]]:
     def ask() -> None:
         shown = everyone.get(f"/tasks/{task.pk}?include=sessions,attempts")
         retried = everyone.post(f"/tasks/{task.pk}/retry", {"reason": "again"})
-        refused = everyone.send("DELETE", f"/tasks/{task.pk}")
+        refused = everyone.send("DELETE", f"/tasks/{task.pk}?reason=It+is+old.")
         assert (shown.status_code, retried.status_code, refused.status_code) == (200, 201, 409)
 
     statements = sent(ask, "SELECT")

@@ -75,54 +75,49 @@ def test_one_of_several_that_were_asked_at_once_is_not_answered_by_the_others() 
     assert told(agree(second)) == CANCELLED
 
 
-def test_what_else_is_asked_is_closed_with_the_task(operator: Api) -> None:
-    task, _ = task_states.held()
-    aside = ask(task)
-    assert operator.post(f"/tasks/{task.pk}/force-release", {"reason": "it hangs"}).status_code == 200
-    withdraw(ask(task))
-    assert (task_of(aside).status, now(aside).status) == ("cancelled", "cancelled")
-    assert last_event(aside.pk).cause == last_event(task.pk).pk
-
-
+# Of the same action there is one live request: what takes its place is then asked as a replacement.
+SAME: dict[str, Any] = {"required_approvals": 2}
 REPLACING: dict[str, dict[str, Any]] = {
     "the same": {},
     "of more people": {"required_approvals": 3},
     "with another reason": {"reason": "The sum was mistyped."},
 }
-WEAKER: dict[str, dict[str, Any]] = {
-    "of others": {"approver_role": "board"},
-    "of fewer people": {"required_approvals": 1},
-    "for another action": {"action": {**ACTION, "amount": 1}},
-    "for no action": {"action": None},
+WEAKER: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "of others": ({}, {"approver_role": "board"}),
+    "of fewer people": ({}, {"required_approvals": 1}),
+    "for an action": ({}, {"action": ACTION}),
+    "for another action": ({"action": ACTION}, {"action": {**ACTION, "amount": 1}}),
+    "for no action": ({"action": ACTION}, {"action": None}),
 }
-ASKED: dict[str, Any] = {"required_approvals": 2, "action": ACTION}
 
 
 @pytest.mark.parametrize("name", REPLACING)
 def test_a_question_as_strict_takes_its_place(name: str) -> None:
-    first = ask(**ASKED)
-    second = ask(task_of(first), **{**ASKED, **REPLACING[name]})
-    withdraw(first)
+    task, (first,) = ask_at_creation(question(**SAME))
+    second = ask(task, **{**SAME, **REPLACING[name]})
+    withdraw(first, by=task_states.manager())
     agree(second, *("petra", "max", "paul")[: second.required_approvals])
     assert told(second) == ("pending", "task.unblocked", "")
 
 
 @pytest.mark.parametrize("name", WEAKER)
 def test_one_less_strict_does_not(name: str) -> None:
-    first = ask(**ASKED)
-    second = ask(task_of(first), **{**ASKED, **WEAKER[name]})
-    withdraw(first)
+    asked, instead = WEAKER[name]
+    task, (first,) = ask_at_creation(question(**SAME, **asked))
+    second = ask(task, **{**SAME, **asked, **instead})
+    withdraw(first, by=task_states.manager())
     assert task_of(second).status == "blocked"
     agree(second, *("petra", "max")[: second.required_approvals])
     assert told(second) == CANCELLED
 
 
 def test_what_took_its_place_must_be_granted_too() -> None:
-    first = ask()
-    second = ask(task_of(first))
-    withdraw(first)
+    task, (first,) = ask_at_creation(question())
+    second = ask(task)
+    withdraw(first, by=task_states.manager())
+    assert task_of(second).status == "blocked"
     withdraw(second)
-    assert told(second) == ("cancelled", "task.cancelled", "")
+    assert told(second) == CANCELLED
 
 
 def test_a_retry_asks_what_was_withdrawn_as_well(operator: Api) -> None:
@@ -134,8 +129,8 @@ def test_a_retry_asks_what_was_withdrawn_as_well(operator: Api) -> None:
     assert [one.approver_role for one in asked] == ["manager", "board"]
 
 
-def test_whoever_may_end_a_task_by_a_question_may_end_it_without(operator: Api) -> None:
-    """Who may ask about a pending task is who made it, who may claim it and an operator; each may end it anyway."""
+def test_a_request_that_was_added_and_withdrawn_ends_no_task(operator: Api) -> None:
+    """Who may ask about a pending task is who made it, who may claim it and an operator."""
     for name, caller in (
         ("mona", asker("mona", agent_roles="manager")),
         ("alice", asker()),
@@ -144,9 +139,9 @@ def test_whoever_may_end_a_task_by_a_question_may_end_it_without(operator: Api) 
         task = task_states.pending()
         asked = caller.post("/approvals", {"task_id": str(task.pk), "approver_role": "manager"})
         assert caller.post(f"/approvals/{asked.json()['approval_id']}/cancel", {}).status_code == 200
-        assert [event.event_type for event in events_of(task.pk)][-2:] == ["task.blocked", "task.cancelled"]
+        assert [event.event_type for event in events_of(task.pk)][-2:] == ["task.blocked", "task.unblocked"]
         assert last_event(task.pk).actor_subject == name
-        assert _ends_without(caller, task_states.pending())
+        assert _ends_without(caller, task)
     for stranger in (asker("rita", agent_roles="research"), manager("max"), Api(token("audra", "auditor", ""))):
         task = task_states.pending()
         answer = stranger.post("/approvals", {"task_id": str(task.pk), "approver_role": "manager"})
