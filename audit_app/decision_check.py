@@ -1,4 +1,4 @@
-"""Verifying decisions: each as an event of its approval tells it, and none missing."""
+"""Verifying decisions: each one, and each that was set aside, as an event of its approval records it; none missing."""
 
 from collections.abc import Iterator
 from uuid import UUID
@@ -12,32 +12,72 @@ from audit_app.subjects import Subject
 
 NOUN = "approval"
 
+# A person who withdrew a decision can decide again, so an event belongs to the decision of the same time. `only` limits
+# each part to one approval.
+_MADE = """
+SELECT coalesce(d.approval_id, e.subject_id) AS id FROM (
+  SELECT approval_id, decider_issuer, decider_subject, decider_kind, decision, comments, decided_at
+  FROM "{table}" {only_decisions}
+) AS d FULL JOIN (
+  SELECT subject_id, actor_issuer, actor_subject, actor_kind, reason, timestamp,
+    CASE event_type WHEN 'approval.rejected' THEN 'rejected' ELSE 'approved' END AS decision
+  FROM audit_events WHERE subject_type = 'approval'
+    AND event_type IN ('approval.voted', 'approval.approved', 'approval.rejected') {only_events}
+) AS e ON (e.subject_id, e.actor_issuer, e.actor_subject, e.timestamp)
+  = (d.approval_id, d.decider_issuer, d.decider_subject, d.decided_at)
+WHERE (d.decider_kind, d.decision, d.comments) IS DISTINCT FROM (e.actor_kind, e.decision, e.reason)"""
+
+# One event sets decisions aside and names their deciders, or gives the digest of that list where it is long (as
+# `audit_app.digests` does). Its cause tells a cut-off from a link.
+_SET_ASIDE = """
+SELECT coalesce(d.approval_id, e.subject_id) AS id FROM (
+  SELECT approval_id, set_aside_at, set_aside_reason,
+    jsonb_agg(jsonb_build_object('issuer', decider_issuer, 'subject', decider_subject)
+      ORDER BY decided_at, id) AS people,
+    '[' || string_agg(format('{{"issuer":%%s,"subject":%%s}}', to_json(decider_issuer), to_json(decider_subject)), ','
+      ORDER BY decided_at, id) || ']' AS text
+  FROM "{table}" WHERE (set_aside_at IS NOT NULL OR set_aside_reason IS NOT NULL) {and_only_decisions}
+  GROUP BY approval_id, set_aside_at, set_aside_reason
+) AS d FULL JOIN (
+  SELECT a.subject_id, a.timestamp, a.metadata::jsonb -> 'changes' -> 'set_aside' AS people,
+    CASE WHEN a.event_type = 'approval.decision_withdrawn' THEN 'withdrawn'
+      WHEN cause.event_type = 'person.cut_off' THEN 'cut-off'
+      WHEN cause.event_type = 'person.linked' THEN 'same-person' ELSE '' END AS why
+  FROM audit_events a LEFT JOIN audit_events cause ON cause.id = a.cause
+  WHERE a.subject_type = 'approval'
+    AND a.event_type IN ('approval.decision_withdrawn', 'approval.decision_set_aside') {only_causes}
+) AS e ON (e.subject_id, e.timestamp) = (d.approval_id, d.set_aside_at)
+WHERE d.set_aside_reason IS DISTINCT FROM e.why
+  OR (e.people IS DISTINCT FROM d.people AND e.people IS DISTINCT FROM jsonb_build_object(
+    'bytes', octet_length(d.text), 'sha256', encode(sha256(convert_to(d.text, 'UTF8')), 'hex')))"""
+
+_SETTLED = """
+SELECT r.id FROM "{approvals}" r LEFT JOIN (
+  SELECT subject_id, max(timestamp) AS settled_at FROM audit_events
+  WHERE subject_type = 'approval' AND event_type IN ('approval.approved', 'approval.rejected') {only_events}
+  GROUP BY subject_id
+) AS s ON s.subject_id = r.id
+WHERE r.decision_at IS DISTINCT FROM s.settled_at {only_approvals}"""
+
+_DIFFERING = f"""
+SELECT r.id, r.version FROM "{{approvals}}" r
+WHERE r.id IN ({_MADE} UNION ALL {_SET_ASIDE} UNION ALL {_SETTLED}) ORDER BY r.id"""
+
 
 def check_decisions(connection: Raw, approvals: Subject, only: UUID | None) -> Iterator[Finding]:
-    """Every approval, or one, whose decisions, or the time it was settled, are not those that its events tell of."""
-    table = apps.get_model(settings.AUDIT_DECISIONS)._meta.db_table
-    differing = f"""
-      SELECT DISTINCT r.id, r.version FROM (
-        SELECT approval_id, decider_issuer, decider_subject, decider_kind, decision, comments, decided_at
-        FROM "{table}" {"" if only is None else "WHERE approval_id = %(only)s"}
-      ) AS d FULL JOIN (
-        SELECT subject_id, actor_issuer, actor_subject, actor_kind, reason, timestamp,
-          CASE event_type WHEN 'approval.rejected' THEN 'rejected' ELSE 'approved' END AS decision
-        FROM audit_events WHERE subject_type = 'approval'
-          AND event_type IN ('approval.voted', 'approval.approved', 'approval.rejected')
-          {"" if only is None else "AND subject_id = %(only)s"}
-      ) AS e ON (e.subject_id, e.actor_issuer, e.actor_subject) = (d.approval_id, d.decider_issuer, d.decider_subject)
-      JOIN "{approvals.table}" r ON r.id = coalesce(d.approval_id, e.subject_id)
-      WHERE (d.decider_kind, d.decision, d.comments, d.decided_at)
-        IS DISTINCT FROM (e.actor_kind, e.decision, e.reason, e.timestamp)
-      UNION
-      SELECT r.id, r.version FROM "{approvals.table}" r LEFT JOIN (
-        SELECT subject_id, max(timestamp) AS settled_at FROM audit_events
-        WHERE subject_type = 'approval' AND event_type IN ('approval.approved', 'approval.rejected')
-          {"" if only is None else "AND subject_id = %(only)s"} GROUP BY subject_id
-      ) AS s ON s.subject_id = r.id
-      WHERE r.decision_at IS DISTINCT FROM s.settled_at {"" if only is None else "AND r.id = %(only)s"}
-      ORDER BY id"""
+    """Find the approvals, all or one, that differ from their events.
+
+    They differ in a decision, in a decision that was set aside, or in the time at which they were settled.
+    """
+    differing = _DIFFERING.format(
+        table=apps.get_model(settings.AUDIT_DECISIONS)._meta.db_table,
+        approvals=approvals.table,
+        only_decisions="" if only is None else "WHERE approval_id = %(only)s",
+        and_only_decisions="" if only is None else "AND approval_id = %(only)s",
+        only_events="" if only is None else "AND subject_id = %(only)s",
+        only_causes="" if only is None else "AND a.subject_id = %(only)s",
+        only_approvals="" if only is None else "AND r.id = %(only)s",
+    )
     with connection.cursor("decisions") as cursor:
         for pk, version in cursor.execute(differing, {"only": only}):
             yield Finding("decisions", NOUN, pk, version)

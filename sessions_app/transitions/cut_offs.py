@@ -110,7 +110,7 @@ def _set_aside(
     tenant: str, identities: Collection[Identity], pks: Sequence[UUID], *, actor: Actor, cause: UUID
 ) -> list[UUID]:
     people: dict[UUID, list[dict[str, str]]] = {}
-    due = list(_decided(tenant, identities).filter(approval_id__in=pks))
+    due = list(_decided(tenant, identities).filter(approval_id__in=pks).order_by("decided_at", "pk"))
     for one in due:
         people.setdefault(one.approval_id, []).append({"issuer": one.decider_issuer, "subject": one.decider_subject})
     rows = Approval.objects.filter(pk__in=people, status=ApprovalStatus.PENDING).order_by("pk")

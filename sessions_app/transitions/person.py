@@ -95,8 +95,8 @@ def link(who: Identity, same_as: Identity, *, tenant: str, actor: Actor, reason:
         raise InvalidRequest([("identity", "It is linked with another person. Unlink it first.")])
     alias.alias_of = main
     alias.save(update_fields=["alias_of"])
-    _record(alias, Action.PERSON_LINKED, actor=actor, reason=reason, more={"same_as": _named(main)})
-    _set_aside_duplicates(tenant, linked(tenant, who), actor=actor, reason=reason)
+    cause = _record(alias, Action.PERSON_LINKED, actor=actor, reason=reason, more={"same_as": _named(main)})
+    _set_aside_duplicates(tenant, linked(tenant, who), actor=actor, reason=reason, cause=cause)
     return alias
 
 
@@ -123,7 +123,7 @@ def record_password_change(person: Person, *, actor: Actor) -> None:
     _record(person, Action.PERSON_PASSWORD_CHANGED, actor=actor, reason="")
 
 
-def _set_aside_duplicates(tenant: str, identities: list[Identity], *, actor: Actor, reason: str) -> None:
+def _set_aside_duplicates(tenant: str, identities: list[Identity], *, actor: Actor, reason: str, cause: UUID) -> None:
     """Set aside, on each open request, all but the first approval of one person, and all in their own matter."""
     theirs = set(identities)
     rows = Approval.objects.filter(
@@ -146,7 +146,7 @@ def _set_aside_duplicates(tenant: str, identities: list[Identity], *, actor: Act
             continue
         kept = 0 if is_barred(fresh, identities[0]) or _counts_elsewhere(fresh, theirs) else 1
         if surplus := decisions[kept:]:
-            set_aside(fresh, surplus, SetAside.SAME_PERSON, actor=actor, reason=reason)
+            set_aside(fresh, surplus, SetAside.SAME_PERSON, actor=actor, reason=reason, cause=cause)
 
 
 def _locking_order(row: Approval) -> tuple[bool, bool, str, UUID]:

@@ -486,7 +486,7 @@ def test_refuses_to_consume_what_was_not_agreed_to(beside: Beside, state: str) -
 
 
 def _granted_and_waiting() -> Approval:
-    task, (granted, _) = ask_at_creation(question(action=ACTION), question("board"))
+    _, (granted, _) = ask_at_creation(question(action=ACTION), question("board"))
     return agree(granted)
 
 

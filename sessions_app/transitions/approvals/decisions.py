@@ -1,5 +1,7 @@
 """How people decide requests, withdraw a decision, and how a request is cancelled."""
 
+from uuid import UUID
+
 from django.db import connection
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
@@ -113,8 +115,19 @@ def cancel(approval: Approval, *, reason: str = "", actor: Actor, if_match: froz
     return fresh
 
 
-def set_aside(approval: Approval, decisions: list[Decision], why: SetAside, *, actor: Actor, reason: str = "") -> None:
-    """Make approvals of a locked, open request not count any more. They stay, marked; the event names the people."""
+def set_aside(
+    approval: Approval,
+    decisions: list[Decision],
+    why: SetAside,
+    *,
+    actor: Actor,
+    reason: str = "",
+    cause: UUID | None = None,
+) -> None:
+    """Make approvals of a locked, open request not count any more. They stay, marked; the event names the people.
+
+    `decisions` are in the order in which they were made.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE approval_decisions SET set_aside_at = %s, set_aside_reason = %s WHERE id = ANY(%s)",
@@ -122,7 +135,7 @@ def set_aside(approval: Approval, decisions: list[Decision], why: SetAside, *, a
         )
     word = Action.APPROVAL_DECISION_WITHDRAWN if why is SetAside.WITHDRAWN else Action.APPROVAL_DECISION_SET_ASIDE
     also = {"set_aside": [_person(one.decider) for one in decisions]}
-    with changed(approval, word, actor=actor, reason=reason, also=also) as fresh:
+    with changed(approval, word, actor=actor, reason=reason, cause=cause, also=also) as fresh:
         fresh.granted -= len(decisions)
 
 
