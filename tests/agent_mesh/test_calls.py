@@ -9,7 +9,7 @@ from agent_mesh.client import Client
 from sessions_app.models import Task
 from tests.agent_mesh.in_process import Wire, client
 from tests.api import token
-from tests.sessions_app.approval_calls import agree, ask
+from tests.sessions_app.approval_calls import agree, ask, task_id
 from tests.sessions_app.session_calls import session_in
 from tests.sessions_app.task_calls import claimed, routed
 
@@ -80,7 +80,7 @@ def test_waiting_ends_with_what_has_moved_on() -> None:
 def test_a_decision_by_task_is_told() -> None:
     approval = ask()
     decided = client(token("petra", "approver", "manager")).approvals.decide(
-        approval.task_id, "approved", comments="so"
+        task_id(approval), "approved", comments="so"
     )
     assert decided == {"approval_id": str(approval.pk), "status": "approved"}
 

@@ -10,7 +10,7 @@ from tests.agent_mesh.in_process import Wire, client
 from tests.agent_mesh.talking import mesh, text
 from tests.agent_mesh.test_tools import WORK
 from tests.api import token
-from tests.sessions_app.approval_calls import ACTION, agree, ask, refuse
+from tests.sessions_app.approval_calls import ACTION, agree, ask, refuse, task_of
 from tests.sessions_app.session_calls import UNKNOWN_ID, session_in, task_for
 from tests.sessions_app.task_calls import claimed, mona, routed, stored
 
@@ -162,7 +162,7 @@ def test_a_session_is_found_with_what_belongs_to_its_task() -> None:
         for written in (opened["session_id"], f"session-{opened['session_id'].upper()}"):
             told = alice.does("fetch_status", task_id=written)
             assert (told["kind"], told["id"], told["status"]) == ("session", opened["session_id"], "pending")
-        assert told["trace_id"] == approval.task.trace_id
+        assert told["trace_id"] == task_of(approval).trace_id
         assert [one["approval_id"] for one in told["approvals"]] == [str(approval.pk)]
         assert (len(told["metadata"]), told["metadata_cut"]) == (200, True)
 
@@ -181,7 +181,7 @@ def test_an_approval_is_found_bare_and_with_its_prefix() -> None:
         for written in (str(approval.pk), f"approval-{approval.pk}"):
             told = alice.does("fetch_status", task_id=written)
             assert (told["kind"], told["status"], told["agent_role"]) == ("approval", "pending", "manager")
-            assert (told["trace_id"], told["task_id"]) == (approval.task.trace_id, str(approval.task_id))
+            assert (told["trace_id"], told["task_id"]) == (task_of(approval).trace_id, str(approval.task_id))
 
 
 @pytest.mark.parametrize(

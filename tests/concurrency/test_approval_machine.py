@@ -28,7 +28,7 @@ from tests.concurrency.approvals import assert_approvals_hold, expire
 from tests.concurrency.tasks import TERMINAL, manager
 from tests.concurrency.test_task_machine import SELDOM, WORKERS, Known, Tasks, run
 from tests.concurrency.told import refusals_of_all
-from tests.sessions_app.approval_calls import ACTION, DAY, approver
+from tests.sessions_app.approval_calls import ACTION, DAY, approver, task_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -83,7 +83,7 @@ class Approvals(Tasks):
             assert again == before
 
     def learn(self, row: Approval, asker: str) -> None:
-        asked = Asked(row.task_id, asker, row.approver_role, row.required_approvals, row.blocks, self.acts)
+        asked = Asked(task_id(row), asker, row.approver_role, row.required_approvals, row.blocks, self.acts)
         self.asked[row.pk] = asked
 
     def waited_for(self, task: UUID) -> list[Asked]:

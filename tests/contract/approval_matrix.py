@@ -8,7 +8,7 @@ from sessions_app.models import Approval, Task
 from tests.api import Api
 from tests.contract.api_document import Operation
 from tests.contract.callers import CALLERS, HIDDEN, OWNERS, Cell, Line
-from tests.sessions_app.approval_calls import ACTION, agree, ask
+from tests.sessions_app.approval_calls import ACTION, agree, ask, task_id
 from tests.sessions_app.session_calls import somebody
 from tests.sessions_app.task_calls import routed
 
@@ -93,4 +93,4 @@ def untouched(about: Approval) -> Iterator[None]:
 
 
 def _rows(about: Approval) -> list[Any]:
-    return [*Approval.objects.order_by("pk").values(), *Task.objects.filter(pk=about.task_id).values()]
+    return [*Approval.objects.order_by("pk").values(), *Task.objects.filter(pk=task_id(about)).values()]

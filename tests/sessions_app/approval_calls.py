@@ -6,20 +6,23 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
+from django.db import connection
 from django.db.models import Model
 
 from audit_app.models import AuditEvent
 from orchestrator import boundary
 from orchestrator.actors import Actor, Identity, Kind, Role
 from sessions_app.duties import EXPIRE_APPROVALS
-from sessions_app.models import Approval, Attempt, Decision, Task
+from sessions_app.models import Approval, Attempt, Decision, Session, Task
 from sessions_app.sweeping import sweep
 from sessions_app.transitions import approvals as transitions
 from sessions_app.transitions import task as tasks
 from sessions_app.transitions.approvals import Question
 from sessions_app.transitions.task import Work
 from tests.api import Api, token
+from tests.database import without_trigger
 from tests.sessions_app import task_states
 from tests.sessions_app.session_calls import somebody
 
@@ -63,6 +66,28 @@ def ask(task: Task | None = None, *, by: Actor | None = None, lasting: timedelta
     about = task or task_states.pending()
     asked = Question(**{"approver_role": "manager", "lasting": lasting, **question})
     return boundary.write(lambda: transitions.request(about, asked, actor=by or somebody()))
+
+
+def ask_for_action(
+    action: Mapping[str, Any] = ACTION,
+    session: Session | None = None,
+    *,
+    by: Actor | None = None,
+    lasting: timedelta = DAY,
+    **question: Any,
+) -> Approval:
+    """A request of alice's to the managers about one action, without a task, unless told otherwise."""
+    asked = Question(**{"approver_role": "manager", "lasting": lasting, "action": action, **question})
+    return boundary.write(lambda: transitions.request_action(session, asked, actor=by or somebody()))
+
+
+def lapse_grant(approval: Approval) -> None:
+    """Let the time in which a grant can be consumed have passed."""
+    with without_trigger("approvals", "approvals_complete_update"), connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE approvals SET decision_at = decision_at - interval '40 days' WHERE id = %s", [approval.pk]
+        )
+        assert cursor.rowcount == 1
 
 
 def ask_at_creation(*questions: Question, by: Actor | None = None) -> tuple[Task, list[Approval]]:
@@ -130,9 +155,15 @@ def now(approval: Approval) -> Approval:
     return Approval.objects.get(pk=approval.pk)
 
 
+def task_id(approval: Approval) -> UUID:
+    """Return the id of its task. Fails where it is about an action without a task."""
+    assert approval.task_id is not None
+    return approval.task_id
+
+
 def task_of(approval: Approval) -> Task:
     """Its task, as the database has it."""
-    return Task.objects.get(pk=approval.task_id)
+    return Task.objects.get(pk=task_id(approval))
 
 
 def digest(approval: Approval) -> str:

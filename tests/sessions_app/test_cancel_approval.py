@@ -20,6 +20,7 @@ from tests.sessions_app.approval_calls import (
     now,
     problem_of,
     question,
+    task_id,
     task_of,
     where,
 )
@@ -51,7 +52,7 @@ def test_a_required_one_is_asked_no_more_and_the_task_that_waited_is_cancelled()
 def test_one_that_was_added_is_asked_no_more_and_the_task_goes_on(agent: Api) -> None:
     approval = ask()
     assert agent.post(where(approval, "cancel"), {"reason": "Not needed."}).json()["status"] == "cancelled"
-    called_off, unblocked = last_event(approval.pk), last_event(approval.task_id)
+    called_off, unblocked = last_event(approval.pk), last_event(task_id(approval))
     assert (unblocked.event_type, unblocked.cause) == ("task.unblocked", called_off.pk)
     assert task_of(approval).status == "pending"
     assert_chain_holds(task_of(approval))

@@ -17,6 +17,7 @@ from tests.sessions_app.approval_calls import (
     ask_at_creation,
     question,
     refuse,
+    task_id,
     task_of,
 )
 from tests.sessions_app.session_calls import somebody
@@ -85,7 +86,7 @@ def test_whoever_agreed_to_the_task_that_it_retries_is(operator: Api) -> None:
 def test_it_is_looked_for_under_the_lock_besides() -> None:
     """Whoever decides while they claim: the queue was read before the decision was there."""
     approval = agree(ask())
-    rows = Task.objects.filter(pk=approval.task_id)
+    rows = Task.objects.filter(pk=task_id(approval))
     for actor in (somebody("petra"), agent_for("petra")):
         assert boundary.write(partial(lease.claim, rows, actor=actor, lasting=task_states.MINUTE)) == []
     assert (task_of(approval).status, task_of(approval).version) == ("pending", 3)

@@ -1,14 +1,10 @@
 """What the database itself says of approvals and decisions, whatever SQL is sent: as the service, and as the owner."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import psycopg
 import pytest
-from django.db import connection
-from psycopg import sql
 from psycopg.errors import (
     CheckViolation,
     ForeignKeyViolation,
@@ -18,9 +14,8 @@ from psycopg.errors import (
     UniqueViolation,
 )
 
-from sessions_app.models import Approval, Decision, Recorded, Task
+from sessions_app.models import Approval, Decision
 from tests import work
-from tests.api import Api, token
 from tests.database import owner_connection, service_connection, superuser_connection, without_trigger
 from tests.sessions_app import task_states
 from tests.sessions_app.approval_calls import (
@@ -40,22 +35,10 @@ from tests.sessions_app.approval_calls import (
     task_of,
     withdraw,
 )
+from tests.sessions_app.approval_sql import ISSUER, Beside, Connect, born, move, refused, say
 from tests.sessions_app.session_calls import UNKNOWN_ID
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Beside = psycopg.Connection[Any]
-Connect = Callable[[], Beside]
-
-ISSUER = "local"
-WRITERS: dict[str, Connect] = {"service": service_connection, "owner": owner_connection}
-
-
-@pytest.fixture(params=list(WRITERS))
-def beside(request: pytest.FixtureRequest) -> Iterator[Beside]:
-    """Somebody with SQL."""
-    with WRITERS[request.param]() as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -63,64 +46,6 @@ def approval() -> Approval:
     """Asked by bot for anna, about a task that is held by holder for hans."""
     task, _ = task_states.held(by=agent_for("hans", "holder"))
     return ask(task, by=agent_for("anna", "bot"), action=ACTION, required_approvals=2)
-
-
-def say(beside: Beside, approval: Approval | UUID, decider: str = "petra", **columns: Any) -> UUID:
-    """INSERT a decision, and nothing else: its id."""
-    pk = uuid4()
-    known = {
-        "id": pk,
-        "approval_id": approval.pk if isinstance(approval, Approval) else approval,
-        "decider_issuer": ISSUER,
-        "decider_subject": decider,
-        "decider_kind": "person",
-        "decision": "approved",
-        "comments": "",
-        "decided_at": "2026-01-01T00:00Z",
-        "requester_issuer": "",
-        "requester_subject": "",
-    }
-    work.insert(beside, "approval_decisions", {**known, **columns})
-    return pk
-
-
-def move(beside: Beside, row: Recorded, **columns: Any) -> None:
-    """UPDATE a row with an event that is true to it, so that only what else is wrong with it is refused."""
-    event = work.written_for(row, to_status=columns.get("status", str(row.status)))
-    work.insert(beside, "audit_events", event)
-    said = {**columns, "version": event["seq"], "audit_head": event["hash"]}
-    sets = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in said)
-    update = sql.SQL("UPDATE {} SET {} WHERE id = %s").format(sql.Identifier(row._meta.db_table), sets)
-    assert beside.execute(update, [*said.values(), row.pk]).rowcount == 1
-
-
-OTHER_DIGEST = bytes(range(32))
-"""Of another action than that of `approval`: of one action there is one live request."""
-
-
-def born(beside: Beside, like: Approval, **columns: Any) -> None:
-    """INSERT an approval like this one, for another action, with an event that is true to it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT * FROM approvals WHERE id = %s", [like.pk])
-        names = [column.name for column in cursor.description]
-        row = dict(zip(names, cursor.fetchone() or (), strict=True))
-    row = {**row, "id": uuid4(), "version": 1, "action_digest": OTHER_DIGEST, **columns}
-    first = {"subject_id": row["id"], "seq": 1, "from_status": None, "prev_hash": work.GENESIS}
-    event = work.written_for(like, **first, event_type="approval.created", to_status=row["status"])
-    work.insert(beside, "approvals", {**row, "audit_head": event["hash"]})
-    work.insert(beside, "audit_events", event)
-
-
-@contextmanager
-def refused(beside: Beside, error: type[psycopg.Error], why: str) -> Iterator[None]:
-    """One transaction, which is refused for this reason and leaves everything as it was.
-
-    `why` is the name of a constraint, or part of what is said.
-    """
-    with nothing_moves():
-        with pytest.raises(error) as refusal, beside.transaction():
-            yield
-        assert why in (refusal.value.diag.constraint_name, refusal.value.diag.table_name) or why in str(refusal.value)
 
 
 OPEN = "is not open"
@@ -509,127 +434,6 @@ def test_refuses_to_consume_what_is_for_no_action(beside: Beside) -> None:
     approval = agree(ask())
     with refused(beside, CheckViolation, "approvals_consumed"):
         move(beside, approval, consumed_at=THEN)
-
-
-# A task that waits goes on by agreement alone.
-
-
-@pytest.mark.parametrize("status", ["pending", "completed"])
-def test_refuses_to_let_a_task_go_on_that_waits(beside: Beside, status: str) -> None:
-    task = task_of(ask())
-    with refused(beside, IntegrityConstraintViolation, "waits for an approval"):
-        move(beside, task, status=status)
-
-
-def test_refuses_to_let_a_task_go_on_while_another_is_open(beside: Beside) -> None:
-    first = ask()
-    ask(task_of(first), approver_role="board")
-    agree(first)
-    with refused(beside, IntegrityConstraintViolation, "waits for an approval"):
-        move(beside, task_of(first), status="pending")
-
-
-NOT_APPROVED = "was not approved"
-
-
-def _added() -> Approval:
-    return ask()
-
-
-def _required() -> Approval:
-    _, (approval,) = ask_at_creation(question())
-    return approval
-
-
-@pytest.mark.parametrize(
-    ("make", "status"), [(_required, "cancelled"), (_required, "expired"), (_added, "expired")], ids=str
-)
-def test_refuses_to_let_a_task_go_on_to_which_nobody_agreed(
-    beside: Beside, make: Callable[[], Approval], status: str
-) -> None:
-    approval = make()
-    with refused(beside, IntegrityConstraintViolation, NOT_APPROVED):
-        move(beside, approval, status=status)
-        move(beside, task_of(approval), status="pending")
-
-
-def test_passes_a_task_whose_added_requests_were_cancelled(beside: Beside) -> None:
-    approval = ask()
-    with beside.transaction():
-        move(beside, approval, status="cancelled")
-        move(beside, task_of(approval), status="pending")
-    assert task_of(approval).status == "pending"
-
-
-def test_refuses_to_let_a_task_go_on_after_a_withdrawal_and_the_answer_of_others(beside: Beside) -> None:
-    first = _required()
-    ask(task_of(first), approver_role="board")
-    second = ask(task_of(first), approver_role="desk")
-    withdraw(first, by=task_states.manager())
-    agree(second)
-    with refused(beside, IntegrityConstraintViolation, NOT_APPROVED):
-        open_one = Approval.objects.get(status="pending")
-        say(beside, open_one, "max")
-        move(beside, open_one, granted=1, status="approved")
-        move(beside, task_of(first), status="pending")
-
-
-def test_refuses_to_let_a_task_go_on_for_what_its_holder_was_granted(beside: Beside) -> None:
-    task, lease_token = task_states.held()
-    agree(ask(task))
-    body = {"lease_token": lease_token}
-    assert Api(token("finn")).post(f"/tasks/{task.pk}/release", body).status_code == 200
-    approval = ask(task)
-    with refused(beside, IntegrityConstraintViolation, NOT_APPROVED):
-        move(beside, approval, status="expired")
-        move(beside, task_of(approval), status="pending")
-
-
-# Whoever decided about a task does not do it.
-
-LEASE = {
-    "status": "active",
-    "lease_epoch": 1,
-    "lease_token_hash": bytes(32),
-    "lease_seconds": 60,
-    "lease_expires_at": "2099-01-01T00:00Z",
-    "lease_issuer": ISSUER,
-}
-
-
-@pytest.mark.parametrize(
-    "holder",
-    [
-        {"lease_subject": "petra"},
-        {"lease_subject": "bot", "lease_for_issuer": ISSUER, "lease_for_subject": "petra"},
-    ],
-    ids=["themselves", "through an agent"],
-)
-def test_refuses_a_holder_who_decided(beside: Beside, holder: dict[str, str]) -> None:
-    task = task_of(agree(ask()))
-    with refused(beside, IntegrityConstraintViolation, "its holder decided about it"):
-        move(beside, task, **LEASE, **holder)
-    with beside.transaction():
-        move(beside, task, **LEASE, lease_subject="paul")
-    with refused(beside, IntegrityConstraintViolation, "its holder decided about it"):
-        move(beside, Task.objects.get(pk=task.pk), **holder)
-
-
-def test_refuses_to_let_a_task_go_on_whose_approvals_are_gone(beside: Beside) -> None:
-    approval = ask()
-    with refused(beside, IntegrityConstraintViolation, "no request is about task"):
-        beside.execute("DELETE FROM approvals WHERE id = %s", [approval.pk])
-        end = work.written_for(approval, event_type="approval.deleted", to_status=None)
-        work.insert(beside, "audit_events", end)
-        move(beside, task_of(approval), status="pending")
-
-
-@pytest.mark.parametrize("status", ["failed", "cancelled"])
-def test_passes_the_end_of_a_task_that_waits(beside: Beside, status: str) -> None:
-    task = task_of(ask())
-    with beside.transaction():
-        move(beside, task, status=status)
-    assert Task.objects.get(pk=task.pk).status == status
 
 
 # Ways round.

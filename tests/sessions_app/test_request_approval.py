@@ -186,8 +186,8 @@ def test_a_decision_that_is_pending_is_none(agent: Api, decision: str | None) ->
 
 
 def test_null_is_as_if_it_were_absent(agent: Api) -> None:
-    names = ("reason", "required_approvals", "expires_in_seconds", "use_within_seconds", "action")
-    names += ("session_id", "reopens", "replaces")
+    asked = ("reason", "required_approvals", "expires_in_seconds", "use_within_seconds", "action")
+    names = (*asked, "session_id", "reopens", "replaces")
     answer = agent.post("/approvals", body(task_states.pending(), **dict.fromkeys(names)))
     assert answer.status_code == 201, answer.content
     said = answer.json()

@@ -18,6 +18,7 @@ from tests.sessions_app.approval_calls import (
     problem_of,
     question,
     refuse,
+    task_id,
     task_of,
     where,
     withdraw,
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def told(approval: Approval) -> tuple[str, str, str]:
     """The state of its task, the last event about that, and its reason."""
-    event = last_event(approval.task_id)
+    event = last_event(task_id(approval))
     return str(task_of(approval).status), event.event_type, event.reason
 
 
