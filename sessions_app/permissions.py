@@ -162,9 +162,17 @@ def insist_may_request(actor: Actor) -> None:
 
 
 def insist_may_withdraw(actor: Actor, approval: Approval) -> None:
-    """Agents call off what they asked, operators all. Raises Forbidden."""
+    """Check that an actor may cancel a request: agents cancel their own ones, operators all.
+
+    Cancelling a request that its task was created with cancels the task. It needs the right to do that too.
+
+    Raises Forbidden; NotFound where the actor does not see the task.
+    """
     may = actor.has(Role.OPERATOR) or (actor.has(Role.AGENT) and approval.is_of(actor))
     _insist(may, "You may see this approval but not cancel it.")
+    # An operator may cancel every task of the tenant, so the task is not read.
+    if approval.cancels_its_task and approval.task_id is not None and not actor.has(Role.OPERATOR):
+        insist_may_cancel(actor, find(Task, approval.task_id, actor))
 
 
 def insist_may_use(actor: Actor) -> None:
