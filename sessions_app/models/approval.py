@@ -98,6 +98,9 @@ class Approval(Recorded):
     # For how many seconds after the approval the action may be consumed. Null on rows from before this limit existed.
     use_within_seconds = models.IntegerField(null=True)
 
+    # How many known people can decide it or have, at most its quorum, where the admin looked that up.
+    known_approvers: int | None = None
+
     class Meta:
         """Table and index names of the system this one replaces; what is ours has names of its own."""
 
@@ -212,6 +215,11 @@ class Approval(Recorded):
     def cancels_its_task(self) -> bool:
         """Whether cancelling this request cancels the task: it was created with the request, and waits for it."""
         return self.blocks and self.required
+
+    @property
+    def lacks_approvers(self) -> bool:
+        """Whether too few known people can decide it, where that was looked up."""
+        return self.known_approvers is not None and self.known_approvers < self.required_approvals
 
     def has_lapsed(self) -> bool:
         """Return whether the time to consume it had passed when the row was read, by the database's clock."""
