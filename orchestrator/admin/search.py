@@ -1,13 +1,15 @@
 """What people type into the search box and the filters."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.text import smart_split, unescape_string_literal
 from unfold.contrib.filters.admin import TextFilter
+
+from orchestrator import ids
 
 _UUID_LENGTH = 36
 
@@ -39,3 +41,23 @@ class Exactly(TextFilter):  # type: ignore[misc]  # unfold has no types
         """Nothing where nothing was typed."""
         typed = (self.value() or "").strip()
         return queryset.filter(**{self.parameter_name: typed}) if typed else queryset
+
+
+def identified(column: str, noun: str) -> type["Identified"]:
+    """Return the filter by an id that this column must equal; a noun may stand before the id."""
+    title = column.replace("_", " ").replace(" id", "")
+    return type(column, (Identified,), {"title": title, "parameter_name": column, "noun": noun})
+
+
+class Identified(TextFilter):  # type: ignore[misc]  # unfold has no types
+    """An id that a column must equal: `parameter_name` is the column's name."""
+
+    noun: ClassVar[str]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return all rows where nothing was typed, and none for what is no id."""
+        typed = (self.value() or "").strip()
+        if not typed:
+            return queryset
+        pk = ids.read(typed, self.noun)
+        return queryset.none() if pk is None else queryset.filter(**{self.parameter_name: pk})

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.template.loader import render_to_string
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 _BADGES = {
@@ -31,6 +31,25 @@ LONGEST = 200
 """How many rows a table on a page has at most."""
 
 _DASH = "–"
+_UNITS = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
+
+
+def warning(words: str) -> SafeString:
+    """Return a short warning as a badge, in its own case and as long as it is."""
+    class_ = "bg-orange-100 font-semibold px-2 py-0.5 rounded-default text-orange-700 text-xs"
+    class_ += " dark:bg-orange-500/20 dark:text-orange-400"
+    return format_html('<span class="{}" style="display: inline-block">{}</span>', class_, words)
+
+
+def greyed(cell: Any) -> SafeString:
+    """Return a value in grey: it counts no more."""
+    return format_html('<span class="text-base-500 dark:text-base-400">{}</span>', cell)
+
+
+def listed(lines: Sequence[Any]) -> SafeString:
+    """Return values below each other."""
+    items = format_html_join("", '<li style="margin-bottom: .25rem">{}</li>', ((line,) for line in lines))
+    return format_html("<ul>{}</ul>", items)
 
 
 def badge(state: str | None) -> SafeString:
@@ -50,6 +69,16 @@ def moment(at: datetime | None) -> SafeString:
 def until(at: datetime | None, *, over: bool) -> SafeString:
     """A time at which something ends, and whether it is over."""
     return format_html("{}{}", moment(at), " (over)" if over else "")
+
+
+def duration(seconds: int) -> str:
+    """Return a length of time in its units, the largest first: "1 day 2 hours"."""
+    parts = []
+    for unit, size in _UNITS.items():
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count} {unit}{'' if count == 1 else 's'}")
+    return " ".join(parts) or "0 seconds"
 
 
 def identity(issuer: str | None, subject: str | None) -> str:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 from uuid import UUID
 
 from django import forms
@@ -11,7 +11,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from orchestrator import boundary
 from orchestrator.actors import Actor
-from orchestrator.problems import Forbidden, Problem
+from orchestrator.problems import Forbidden, NotFound, Problem
 from sessions_app import permissions
 from sessions_app.models import Recorded
 from sessions_app.transitions.refusing import remembering
@@ -39,6 +39,11 @@ class MoveForm(forms.Form):
     kept: ClassVar[str]
     """A sentence: what becomes of it."""
 
+    @classmethod
+    def for_row(cls, _row: Any) -> Self:
+        """Return the empty form for a row."""
+        return cls()
+
 
 class ReasonForm(MoveForm):
     """Why."""
@@ -53,7 +58,8 @@ class Move(Generic[Row]):
 
     `verb` stands on its button and `past` behind the rows that it was made of; what `ends` something is coloured as
     such. `insist` raises Forbidden, `is_legal` says whether it is offered, `make` is the transition; `tell` says what
-    came of it, `note` beforehand what will; `form` asks for what the transition takes.
+    came of it, `note` beforehand what will, and `foretell` what will come of it for one row; `form` asks for what the
+    transition takes. `label` stands on the button and above the form where the verb alone would mislead.
     """
 
     model: type[Row]
@@ -64,11 +70,22 @@ class Move(Generic[Row]):
     is_legal: Callable[[Row], bool]
     make: Callable[..., Row]
     tell: Callable[[Row], str]
+    label: str = ""
     note: str = ""
+    foretell: Callable[[Row], str] | None = None
     form: type[MoveForm] = ReasonForm
 
+    @property
+    def button(self) -> str:
+        """What stands on its button."""
+        return self.label or self.verb
 
-def make(move: Move[Row], pk: UUID, *, actor: Actor, **said: str) -> Row:
+    def explanation(self, row: Row) -> str:
+        """Return what is to be known before the move is made of a row."""
+        return " ".join(filter(None, (self.note, self.foretell(row) if self.foretell else "")))
+
+
+def make(move: Move[Row], pk: UUID, *, actor: Actor, **said: Any) -> Row:
     """Make a move of one row, with what its form asked for. Raises what the right to it or the transition refuses."""
 
     def moving() -> Row:
@@ -98,9 +115,10 @@ def make_each(move: Move[Row], pks: Iterable[UUID], *, actor: Actor, reason: str
 def offered(moves: Mapping[str, Move[Row]], row: Row, *, actor: Actor) -> Iterator[str]:
     """The moves, by name, that are legal now and this actor's to make."""
     for name, move in moves.items():
+        if not move.is_legal(row):
+            continue
         try:
             move.insist(actor, row)
-        except Forbidden:
+        except (Forbidden, NotFound):
             continue
-        if move.is_legal(row):
-            yield name
+        yield name

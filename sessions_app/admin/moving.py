@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -21,21 +22,35 @@ from orchestrator.admin.acting import actor_of
 from orchestrator.admin.login_page import login_again
 from orchestrator.admin.looking import Looking
 from orchestrator.admin.site import page_of
-from orchestrator.problems import InsufficientUserAuthentication, Problem, SeparationOfDuties
+from orchestrator.problems import (
+    ClientMayNotDecide,
+    InsufficientUserAuthentication,
+    InvalidRequest,
+    Problem,
+    SeparationOfDuties,
+)
 from orchestrator.work_problems import (
     AlreadyDecided,
+    AlreadyRejected,
+    AlreadyRequested,
     AlreadyRetried,
     ApprovalExpired,
+    DeadlineExceeded,
     IllegalTransition,
+    NoApprover,
+    NoDecision,
     SessionExpired,
+    StillDecidable,
+    TooManyOpenApprovals,
 )
 from sessions_app import permissions
 from sessions_app.admin.moves import Move, MoveForm, ReasonForm, make, make_each, offered
 from sessions_app.models import Recorded
 
 _TOLD = (
-    *(IllegalTransition, SessionExpired, AlreadyRetried, ApprovalExpired, AlreadyDecided, SeparationOfDuties),
-    InsufficientUserAuthentication,
+    *(IllegalTransition, SessionExpired, AlreadyRetried, ApprovalExpired, DeadlineExceeded),
+    *(AlreadyDecided, NoDecision, SeparationOfDuties, ClientMayNotDecide, InsufficientUserAuthentication),
+    *(AlreadyRejected, AlreadyRequested, TooManyOpenApprovals, NoApprover, StillDecidable),
 )
 """The refusals that are told on the row's page. Whoever has no right to a move gets another page."""
 
@@ -52,8 +67,12 @@ class Moving(Looking):
         return str(self.opts.verbose_name)
 
     def particulars(self, row: Any, actor: Actor) -> list[tuple[str, str]]:
-        """What is to be read before a move, on the row's page and above every form, as titles and values."""
+        """What is to be read before a move, on the row's page, as titles and values."""
         return []
+
+    def briefing(self, row: Any, actor: Actor) -> list[tuple[str, str]]:
+        """Return what is to be read above the form of a move, as titles and values."""
+        return self.particulars(row, actor)
 
     def offers(self, row: Any, actor: Actor) -> list[str]:
         """The moves, by name, that are legal now and this actor's to make."""
@@ -69,7 +88,7 @@ class Moving(Looking):
         """What is offered, as the theme has buttons."""
         return [
             {
-                "title": self.moves[name].verb,
+                "title": self.moves[name].button,
                 "path": reverse(f"admin:{self._url_name}", args=[row.pk, name]),
                 "variant": ActionVariant.DANGER if self.moves[name].ends else ActionVariant.PRIMARY,
                 "dialog": True,
@@ -84,11 +103,12 @@ class Moving(Looking):
         move, actor, leads_to = self.moves[name], actor_of(request), pk
         form = move.form(request.POST if request.method == "POST" else None)
         if not form.is_valid():
-            row = permissions.find(move.model, pk, actor)
-            move.insist(actor, row)
-            return self._ask(request, form, move, row)
+            return self._ask(request, form, move, pk)
         try:
             moved = make(move, pk, actor=actor, **form.cleaned_data)
+        except InvalidRequest as refusal:
+            add_errors(form, refusal)
+            return self._ask(request, form, move, pk)
         except _TOLD as refusal:
             self.message_user(request, _words(request, refusal, str(page_of(self.model, pk))), messages.ERROR)
         else:
@@ -120,16 +140,20 @@ class Moving(Looking):
     def _url_name(self) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_move"
 
-    def _ask(self, request: HttpRequest, form: MoveForm, move: Move[Any], row: Recorded) -> HttpResponse:
+    def _ask(self, request: HttpRequest, form: MoveForm, move: Move[Any], pk: UUID) -> HttpResponse:
+        """Show the form of a move. Raises NotFound and Forbidden."""
+        actor = actor_of(request)
+        row = permissions.find(move.model, pk, actor)
+        move.insist(actor, row)
         what = f"{row.trail_role}, {row.status}: {row.pk}."
         asked = {
-            "title": f"{move.verb} this {self.called}",
-            "explanation": " ".join(filter(None, (what, move.note, form.kept))),
-            "particulars": self.particulars(row, actor_of(request)),
+            "title": move.label or f"{move.verb} this {self.called}",
+            "explanation": " ".join(filter(None, (what, move.explanation(row), form.kept))),
+            "particulars": self.briefing(row, actor),
             "action": request.path,
             "back": str(page_of(self.model, row.pk)),
         }
-        return self._form(request, form, move, asked)
+        return self._form(request, form if form.is_bound else move.form.for_row(row), move, asked)
 
     def _ask_for_all(
         self, request: HttpRequest, form: MoveForm, move: Move[Any], ticked: list[UUID], action: str
@@ -146,9 +170,21 @@ class Moving(Looking):
         return self._form(request, form, move, asked)
 
     def _form(self, request: HttpRequest, form: MoveForm, move: Move[Any], asked: dict[str, Any]) -> HttpResponse:
-        shown = {"opts": self.opts, "form": form, "button": move.verb, "variant": "danger" if move.ends else "primary"}
+        shown = {
+            "opts": self.opts,
+            "form": form,
+            "button": move.button,
+            "variant": "danger" if move.ends else "primary",
+        }
         context = {**self.admin_site.each_context(request), **shown, **asked}
         return TemplateResponse(request, "orchestrator/reason.html", context)
+
+
+def add_errors(form: forms.Form, refusal: InvalidRequest) -> None:
+    """Show what a transition refused beside the fields of a form, and what no field is for above them."""
+    errors: list[dict[str, str]] = refusal.members["errors"]  # type: ignore[assignment]
+    for error in errors:
+        form.add_error(error["field"] if error["field"] in form.fields else None, error["message"])
 
 
 def _words(request: HttpRequest, refusal: Problem, back: str) -> str:

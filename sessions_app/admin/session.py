@@ -7,14 +7,16 @@ from django.contrib.admin import DateFieldListFilter, action, display
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 
+from orchestrator.actors import Actor
 from orchestrator.admin import showing
 from orchestrator.admin.search import as_uuid, exactly
 from orchestrator.admin.site import page_of
 from sessions_app import permissions
+from sessions_app.admin.approval_parts import requests
 from sessions_app.admin.moves import Move
 from sessions_app.admin.recorded import RecordedAdmin
 from sessions_app.filters import contained
-from sessions_app.models import Session, Task
+from sessions_app.models import Approval, Session, Task
 from sessions_app.models.session import SessionStatus
 from sessions_app.transitions import session as transitions
 
@@ -66,6 +68,10 @@ class SessionAdmin(RecordedAdmin):
             return Q(pk=pk)
         key, equals, value = term.partition("=")
         return contained(key, value) if equals else Q(role=term)
+
+    def parts(self, row: Session, actor: Actor) -> list[dict[str, Any]]:
+        """Return the requests about actions of the session, as far as this actor sees them."""
+        return [requests(permissions.visible(Approval, actor).filter(session=row))]
 
     @action(description="Expire the selected sessions", permissions=["steer"])
     def expire(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:

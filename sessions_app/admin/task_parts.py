@@ -8,11 +8,10 @@ from orchestrator.actors import Actor
 from orchestrator.admin import showing
 from orchestrator.admin.site import page_of
 from sessions_app import permissions
-from sessions_app.admin.approval_parts import agreed, is_over
+from sessions_app.admin.approval_parts import requests
 from sessions_app.models import Approval, Attempt, Session, Task
 from sessions_app.models.task import TaskStatus
 
-_APPROVAL = ("Id", "Role", "Status", "Agreed", "Requested by", "Expires (UTC)", "Created (UTC)")
 _ATTEMPT = ("Epoch", "Attempt", "Holder", "On behalf of", "Claimed (UTC)", "Ended (UTC)", "Outcome", "Error")
 _SESSION = ("Id", "Role", "Status", "Created (UTC)", "Created by")
 _RETRY = ("Id", "Status", "Created (UTC)", "Created by")
@@ -20,8 +19,7 @@ _RETRY = ("Id", "Status", "Created (UTC)", "Created by")
 
 def approvals(task: Task, actor: Actor) -> dict[str, Any]:
     """What people are or were asked about it, as far as this actor sees that, the newest first."""
-    rows = permissions.visible(Approval, actor).filter(task=task).order_by("-created_at", "-id")
-    return showing.table(_APPROVAL, rows.defer("action", "reason", "notes", "audit_head"), _approval, title="Approvals")
+    return requests(permissions.visible(Approval, actor).filter(task=task))
 
 
 def attempts(task: Task) -> dict[str, Any]:
@@ -46,13 +44,6 @@ def parts(task: Task, actor: Actor) -> list[dict[str, Any]]:
     """All of them, where they can be."""
     failed = str(task.status) == TaskStatus.FAILED
     return [approvals(task, actor), attempts(task), sessions(task, actor), *([retries(task, actor)] if failed else [])]
-
-
-def _approval(approval: Approval) -> list[str]:
-    where = showing.linked(approval.pk, page_of(Approval, approval.pk))
-    state, ends = showing.badge(approval.status), showing.until(approval.expires_at, over=is_over(approval))
-    asked = [agreed(approval), str(approval.created_by), ends, showing.moment(approval.created_at)]
-    return [where, approval.approver_role, state, *asked]
 
 
 def _attempt(attempt: Attempt) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator import boundary
 from orchestrator.actors import Actor, Role, job
-from sessions_app.models import Approval, Task
+from sessions_app.models import Approval, Session, Task
 from sessions_app.transitions import approvals as transitions
 from sessions_app.transitions.approvals import Question
 from sessions_app.transitions.approvals.expiry import expire_many
@@ -29,6 +29,13 @@ def requested(task: Task | None = None, *, by: Actor | None = None, **question: 
     about = task or pending()
     known = {"approver_role": "manager", "lasting": DAY, "reason": "Above the limit.", "action": ACTION, **question}
     asking = partial(transitions.request, about, Question(**known), actor=by or somebody("finn"))
+    return boundary.write(asking)
+
+
+def requested_action(session: Session | None = None, *, by: Actor | None = None, **question: Any) -> Approval:
+    """An action of finn's that managers are asked about, without a task; with a session where one is given."""
+    known = {"approver_role": "manager", "lasting": DAY, "reason": "Above the limit.", "action": ACTION, **question}
+    asking = partial(transitions.request_action, session, Question(**known), actor=by or somebody("finn"))
     return boundary.write(asking)
 
 

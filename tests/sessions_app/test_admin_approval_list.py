@@ -14,7 +14,8 @@ from tests.sessions_app.task_states import active, held, manager, pending
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-LIST = ("django_session", "people_person", "approvals", "approvals")
+# The last one counts the known approvers of all open requests of the page.
+LIST = ("django_session", "people_person", "approvals", "approvals", "people_person")
 INBOX = f"{APPROVALS}?assignee=me"
 
 
@@ -40,7 +41,8 @@ def test_shows_what_is_asked_of_whom_and_how_many_agreed() -> None:
     approval = agreed(requested(required_approvals=3))
     ends, made = (f"{at:%Y-%m-%d %H:%M:%S}" for at in (approval.expires_at, approval.created_at))
     page = Browser(person()).get(APPROVALS)
-    assert f"{approval.pk} manager {approval.task_id} pending 1/3 local|finn {ends} {made}" in text(page)
+    known = "1/3 Known approvers: 0 of 3 needed"
+    assert f"{approval.pk} manager task {approval.task_id} pending {known} local|finn {ends} {made}" in text(page)
     assert f'href="{TASKS}{approval.task_id}/change/"' in page.content.decode()
 
 
@@ -49,6 +51,7 @@ def test_says_whose_time_is_over() -> None:
     agreed()
     assert "(over)" not in text(browser.get(APPROVALS))
     late = overdue()
+    # Its known approvers do not matter any more.
     assert f"pending 0/1 local|finn {late.expires_at:%Y-%m-%d %H:%M:%S} (over)" in text(browser.get(APPROVALS))
 
 
@@ -89,7 +92,8 @@ def test_finds_by_id_task_and_role() -> None:
         assert found(browser, f"q={term}") == [str(approval.pk)], term
     for term in (f"task-{approval.task_id}", "%22human+resources%22", f"{approval.pk}+{approval.task_id}"):
         assert found(browser, f"q={term}") == [str(approval.pk)], term
-    for term in (approval.pk.hex, "human", f"task-{approval.pk}", f"approval-{approval.task_id}", f"{other.pk}+legal"):
+    wrong = (f"task-{approval.pk}", f"approval-{approval.task_id}", f"session-{approval.pk}", f"{other.pk}+legal")
+    for term in (approval.pk.hex, "human", *wrong):
         assert found(browser, f"q={term}") == [], term
 
 

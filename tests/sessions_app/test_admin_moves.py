@@ -161,5 +161,6 @@ def test_takes_what_a_move_of_the_api_takes(browser: Browser) -> None:
     path, token_page = f"{SESSIONS}{session.pk}/move/failed/", browser.get("/admin/").content.decode()
     token = token_page.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
     message = ("BEGIN", "UPDATE", "COMMIT")
-    with costs("SELECT", "SELECT", *MOVE, *message):
+    # A session that ends cancels its open requests: it looks for them.
+    with costs("SELECT", "SELECT", *MOVE[:-1], "SELECT", "COMMIT", *message):
         browser.forge(path, {**REASON, "csrfmiddlewaretoken": token})

@@ -105,8 +105,8 @@ def test_nothing_is_edited_deleted_or_added(form: str) -> None:
     assert Session.objects.count() == 1
 
 
-def test_takes_the_row_and_its_events() -> None:
+def test_takes_the_row_its_events_and_its_requests() -> None:
     session, browser = session_in("active"), Browser(person())
     page(session, browser)
-    with statements("django_session", "people_person", "sessions", "audit_events"):
+    with statements("django_session", "people_person", "sessions", "audit_events", "approvals"):
         assert page(session, browser).status_code == 200

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import BooleanField
+from django.db.models import BooleanField, QuerySet
 from django.db.models.expressions import RawSQL
 
 from audit_app.trail import Action, instant
@@ -88,12 +88,7 @@ def withdraw(
         raise remembered(
             IllegalTransition(before=str(fresh.status), to="withdrawn", allowed=()), fresh, "withdraw", actor=actor
         )
-    same = RawSQL(
-        "(decider_issuer, decider_subject) IN (SELECT issuer, subject FROM people_same(%s, %s, %s))",
-        [fresh.tenant, actor.identity.issuer, actor.identity.subject],
-        BooleanField(),
-    )
-    for mine in Decision.objects.filter(same, approval=fresh, set_aside_at=None):
+    for mine in decisions_of(fresh, actor):
         set_aside(fresh, [mine], SetAside.WITHDRAWN, actor=actor, reason=comments)
         return fresh
     raise remembered(NoDecision(), fresh, "withdraw", actor=actor)
@@ -137,6 +132,16 @@ def set_aside(
     also = {"set_aside": [_person(one.decider) for one in decisions]}
     with changed(approval, word, actor=actor, reason=reason, cause=cause, also=also) as fresh:
         fresh.granted -= len(decisions)
+
+
+def decisions_of(approval: Approval, actor: Actor) -> QuerySet[Decision]:
+    """Return the actor's decisions on a request that count, by any of the actor's linked identities."""
+    same = RawSQL(
+        "(decider_issuer, decider_subject) IN (SELECT issuer, subject FROM people_same(%s, %s, %s))",
+        [approval.tenant, actor.identity.issuer, actor.identity.subject],
+        BooleanField(),
+    )
+    return Decision.objects.filter(same, approval=approval, set_aside_at=None)
 
 
 def _person(who: Identity) -> dict[str, str]:

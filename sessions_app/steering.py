@@ -1,0 +1,48 @@
+"""Which requests an operator can reopen or replace now: the admin offers nothing that the transition would refuse."""
+
+from django.db import connection
+
+from sessions_app import approvers
+from sessions_app.models import Approval
+from sessions_app.models.approval import MAX_OPEN, MAX_OPEN_BARE, ApprovalStatus
+
+# The first of the requests that led to this one names the requester, as in the trigger on new requests.
+_OPEN_FOR_QUESTIONS = """
+SELECT CASE WHEN a.replaces THEN true
+    WHEN a.task_id IS NULL AND a.session_id IS NULL THEN before.open_ones < %s ELSE before.open_ones < %s END
+  AND before.approval_id IS NULL
+  AND NOT EXISTS (SELECT FROM tasks t WHERE t.id = a.task_id
+    AND (t.status NOT IN ('pending', 'blocked', 'active') OR t.deadline <= statement_timestamp()))
+  AND NOT EXISTS (SELECT FROM sessions s WHERE s.id = a.session_id
+    AND (s.status NOT IN ('pending', 'active') OR s.expires_at <= statement_timestamp()))
+FROM (SELECT *, %s AS replaces FROM approvals WHERE id = %s) AS a
+CROSS JOIN LATERAL (
+  SELECT * FROM approvals o WHERE o.id = a.id OR o.id IN (SELECT work_request_line(a.id))
+  ORDER BY o.created_at, o.id LIMIT 1) AS origin
+CROSS JOIN LATERAL work_question_before(a.tenant, a.task_id, a.session_id, origin.created_by_issuer,
+  origin.created_by_subject, origin.on_behalf_of_issuer, origin.on_behalf_of_subject, a.approver_role, a.action_digest,
+  CASE WHEN a.replaces THEN a.id END, CASE WHEN NOT a.replaces THEN a.id END) AS before
+"""
+
+
+def can_be_reopened(approval: Approval) -> bool:
+    """Return whether a new request may reopen this one: it was rejected, and its question may be asked again."""
+    if approval.status != ApprovalStatus.REJECTED or Approval.objects.filter(reopens=approval).exists():
+        return False
+    return _may_be_asked(approval, replaces=False)
+
+
+def can_be_replaced(approval: Approval) -> bool:
+    """Return whether a new request may replace this one: it is open, and too few known people can decide it."""
+    if approval.status != ApprovalStatus.PENDING or approval.is_overdue():
+        return False
+    if approval.known_approvers is None:
+        approvers.look_up([approval])
+    return approval.lacks_approvers and _may_be_asked(approval, replaces=True)
+
+
+def _may_be_asked(approval: Approval, *, replaces: bool) -> bool:
+    """Return whether its task or session takes the same question, besides this request."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OPEN_FOR_QUESTIONS, [MAX_OPEN_BARE, MAX_OPEN, replaces, approval.pk])
+        return bool(cursor.fetchone()[0])
