@@ -1,5 +1,7 @@
 """Who sees people, and who cuts them off."""
 
+from collections.abc import Collection
+
 from django.db.models import QuerySet
 
 from orchestrator import jwks
@@ -30,3 +32,14 @@ def insist_may_cut_off(actor: Actor, who: Identity) -> None:
         raise Forbidden("Only an operator may cut somebody off, or restore them.")
     if who == actor.identity:
         raise Forbidden("You cannot cut yourself off: ask another operator.")
+
+
+def insist_may_link(actor: Actor, identities: Collection[Identity]) -> None:
+    """Check that an actor may link or unlink identities: operators, but not their own. Raises Forbidden.
+
+    An operator who is an approver too could otherwise count as two people.
+    """
+    if not may_cut_off(actor):
+        raise Forbidden("Only an operator may link or unlink identities.")
+    if actor.identity in identities:
+        raise Forbidden("You cannot link or unlink your own identities: ask another operator.")
