@@ -128,7 +128,8 @@ class PersonAdmin(Looking):
         """GET: the form for any issuer and subject. POST: the act, once its consequences were shown."""
         actor = self._operator(request)
         form = SubjectForm(request.POST if request.method == "POST" else None, permissions.issuers_of(actor))
-        asked = {"title": "Cut off an identity", "button": "Cut off", "variant": "danger", "explanation": _HOLDS}
+        asked: dict[str, Any] = {"title": "Cut off an identity", "button": "Cut off", "variant": "danger"}
+        asked["explanation"] = _HOLDS
         if form.is_valid():
             who = Identity(form.cleaned_data["issuer"], form.cleaned_data["subject"])
             permissions.insist_may_cut_off(actor, who)

@@ -102,23 +102,23 @@ def path(session: Session | dict[str, Any]) -> str:
     return f"/sessions/{session['session_id'] if isinstance(session, dict) else session.id}"
 
 
-def stored(pk: UUID | str, model: type[Recorded] = Session) -> dict[str, Any]:
+def stored(pk: UUID | str | None, model: type[Recorded] = Session) -> dict[str, Any]:
     """Every column of a row, of a session unless told otherwise, as the database has it."""
-    return dict(model._default_manager.filter(pk=pk).values().get())
+    return dict(model._default_manager.filter(pk__in=[pk]).values().get())
 
 
-def events_of(pk: UUID | str) -> list[AuditEvent]:
+def events_of(pk: UUID | str | None) -> list[AuditEvent]:
     """The events of a row, first to last; then what was refused, in the order in which it was."""
     return list(AuditEvent.objects.filter(subject_id=pk).order_by("seq", "timestamp"))
 
 
-def last_event(pk: UUID | str) -> AuditEvent:
+def last_event(pk: UUID | str | None) -> AuditEvent:
     """The event that led to the row as it is."""
     return next(event for event in reversed(events_of(pk)) if event.seq is not None)
 
 
 @contextmanager
-def unchanged(pk: UUID | str, model: type[Recorded] = Session) -> Iterator[None]:
+def unchanged(pk: UUID | str | None, model: type[Recorded] = Session) -> Iterator[None]:
     """Fails if the block leaves another row or another event."""
     with _as_it_was(pk, model) as added:
         yield
@@ -140,7 +140,7 @@ def left_by(status: int, pk: UUID | str, attempted: str, *, times: int = 1) -> A
 
 
 @contextmanager
-def _as_it_was(pk: UUID | str, model: type[Recorded]) -> Iterator[list[tuple[Any, ...]]]:
+def _as_it_was(pk: UUID | str | None, model: type[Recorded]) -> Iterator[list[tuple[Any, ...]]]:
     """Fails if the block leaves another row; afterwards what is yielded holds the events that it left."""
     row, known = stored(pk, model), {event.id for event in events_of(pk)}
     added: list[tuple[Any, ...]] = []
