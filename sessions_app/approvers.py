@@ -8,11 +8,6 @@ from django.db import connection
 from sessions_app.models import Approval
 from sessions_app.models.approval import ApprovalStatus
 
-# Linked identities are one person, whose main row stands for all of them here as in the two functions. A person whose
-# decision counts on another request that the same task waits for cannot decide this one; a person whose decision
-# counts on this one is among those counted. The two functions are expensive: OFFSET 0 keeps them for the people of the
-# role, and the count ends at the quorum.
-_ABLE = """
 # Linked identities are one person, whose main row stands for all of them. A person whose decision counts on another
 # request that the same task waits for cannot decide this one; a person whose decision counts on this one is among those
 # counted. The two functions are expensive: OFFSET 0 keeps them for the people of the role, and the count ends at the
@@ -30,8 +25,6 @@ SELECT asked.id, (SELECT count(*) FROM (
   WHERE work_barred(asked.id, known.issuers, known.subjects) IS NULL
     AND coalesce(work_counted_on(asked.id, known.issuers, known.subjects), asked.id) = asked.id
   LIMIT asked.required_approvals) AS able)
-FROM approvals asked WHERE asked.id = ANY(%s)
-"""
 FROM approvals asked WHERE asked.id = ANY(%s)
 """
 
