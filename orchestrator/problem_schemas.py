@@ -19,17 +19,24 @@ from orchestrator.problems import (
     TooManyRequests,
 )
 from orchestrator.work_problems import (
+    AlreadyRejected,
+    AlreadyRequested,
     AlreadyRetried,
     ApprovalExpired,
     IllegalTransition,
+    NoApprover,
+    Retained,
     SessionExpired,
     SeveralPendingApprovals,
+    StillDecidable,
     StillReferenced,
+    TooManyOpenApprovals,
 )
 
 _TEXT: Schema = {"type": "string"}
 _TEXTS: Schema = {"type": "array", "items": _TEXT}
 _MOVE: Schema = {"from": _TEXT, "to": {"type": ["string", "null"]}, "allowed": _TEXTS}
+_ID: Schema = {"type": "string", "format": "uuid"}
 _WAIT: Schema = {"retry_after": {"type": "integer", "minimum": 0, "description": "In seconds."}}
 _ERROR: Schema = {
     "type": "object",
@@ -46,11 +53,14 @@ MEMBERS: Mapping[type[Problem], Schema] = {
     IllegalTransition: _MOVE,
     SessionExpired: _MOVE,
     StillReferenced: {"by": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}}},
-    SeveralPendingApprovals: {
-        "approval_ids": {"type": "array", "items": {"type": "string", "format": "uuid"}, "minItems": 2}
-    },
+    SeveralPendingApprovals: {"approval_ids": {"type": "array", "items": _ID, "minItems": 2}},
     ApprovalExpired: _MOVE,
-    AlreadyRetried: {"retry_id": {"type": "string", "format": "uuid"}},
+    AlreadyRequested: {"approval_id": _ID},
+    AlreadyRejected: {"approval_id": _ID, "rejected": {"$ref": "#/components/schemas/EarlierOut"}},
+    TooManyOpenApprovals: {"limit": {"type": "integer", "minimum": 1}},
+    NoApprover: {"known": {"type": "integer", "minimum": 0}, "needed": {"type": "integer", "minimum": 1}},
+    Retained: {"retained_until": {"type": "string", "format": "date-time"}},
+    AlreadyRetried: {"retry_id": _ID},
     PreconditionFailed: {"current_version": {"type": "integer", "minimum": 1}},
     BodyTooLarge: {"limit": {"type": "integer", "minimum": 1}},
     InFlight: _WAIT,
@@ -77,6 +87,21 @@ SAMPLES: tuple[Problem, ...] = (
         "Its time passed at 2026-01-31T09:00:00.000000Z.",
         members={"from": "pending", "to": "approved", "allowed": ["expired"]},
     ),
+    AlreadyRequested("01a2071c-5b1e-7e0a-8f6d-0c1d2e3f4a5b"),
+    AlreadyRejected(
+        {
+            "approval_id": "01a2071c-5b1e-7e0a-8f6d-0c1d2e3f4a5b",
+            "outcome": "rejected",
+            "approver_role": "manager",
+            "deciders": ["local|mona"],
+            "comments": "Not in this year's budget.",
+            "at": "2026-01-31T09:00:00.000000Z",
+        }
+    ),
+    TooManyOpenApprovals(20),
+    NoApprover("manager", 1, 2),
+    StillDecidable("manager"),
+    Retained("2027-03-07T09:00:00.000000Z"),
     AlreadyRetried("01a2071a-738b-748c-830f-c9446d69c2bb"),
     PreconditionFailed(current_version=2),
     BodyTooLarge(limit=1024 * 1024),

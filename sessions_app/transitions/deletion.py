@@ -14,7 +14,7 @@ from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.clock import with_clock
 from sessions_app.transitions.admission import admit
 from sessions_app.transitions.approvals.consumption import consume
-from sessions_app.transitions.approvals.requests import Question, digest_of, request_action
+from sessions_app.transitions.approvals.requests import Question, digest_of, first_requester, request_action
 from sessions_app.transitions.batch import gone
 from sessions_app.transitions.change import remove
 
@@ -52,17 +52,8 @@ def second_person(act: dict[str, Any], reason: str, *, actor: Actor) -> Approval
 
     Raises AlreadyRejected where that was rejected, and what `request_action()` raises.
     """
-    rows = Approval.objects.filter(
-        task=None,
-        session=None,
-        action_digest=digest_of(act),
-        created_by_issuer=actor.identity.issuer,
-        created_by_subject=actor.identity.subject,
-        tenant=actor.tenant,
-        consumed_at=None,
-    )
-    mine = with_clock(rows)
-    for request in mine.order_by("-created_at", "-pk")[:1]:
+    mine = _requests_for(act, actor)
+    for request in mine[:1]:
         if request.status == ApprovalStatus.APPROVED and not request.has_lapsed():
             consume(request, act, actor=actor)
             return None
@@ -77,6 +68,18 @@ def second_person(act: dict[str, Any], reason: str, *, actor: Actor) -> Approval
         action=act,
     )
     return request_action(None, question, actor=actor)
+
+
+def _requests_for(act: dict[str, Any], actor: Actor) -> list[Approval]:
+    """Return the unconsumed requests of an act that began with the actor, the latest first.
+
+    An operator who reopened or replaced one of them made its successor, so the first requester counts.
+    """
+    rows = Approval.objects.filter(
+        task=None, session=None, action_digest=digest_of(act), tenant=actor.tenant, consumed_at=None
+    )
+    who = (actor.identity, actor.on_behalf_of)
+    return [one for one in with_clock(rows).order_by("-created_at", "-pk") if first_requester(one) == who]
 
 
 def _require_retention_passed(fresh: Task | Session, approvals: list[Approval]) -> None:

@@ -9,6 +9,7 @@ from orchestrator.problem_schemas import refusals
 from orchestrator.problems import InvalidRequest, NotFound, PreconditionFailed
 from orchestrator.work_problems import IllegalTransition, SessionExpired
 from sessions_app.serializers.session import NewSessionBody, SessionBody, SessionOut, SessionPage, SessionPatchBody
+from sessions_app.views.deletion_docs import DELETED, DELETION, KEEPING, REASON
 from sessions_app.views.session_parameters import FILTERS, ID, PAGES
 
 _SESSION = {
@@ -116,10 +117,11 @@ documented = extend_schema_view(
     destroy=extend_schema(
         operation_id="delete_session",
         summary="Delete a session",
-        description="For operators, once the session is completed, failed or expired. Its trail stays.",
-        parameters=[ID, IF_MATCH],
-        responses={204: OpenApiResponse(description="It is gone.")},
-        extensions=refusals(InvalidRequest, NotFound, IllegalTransition, SessionExpired, PreconditionFailed),
+        description="For operators, once the session is completed, failed or expired. Its approvals go with it; all"
+        f" trails stay. {DELETION}",
+        parameters=[ID, REASON, IF_MATCH, location(202)],
+        responses=DELETED,
+        extensions=refusals(InvalidRequest, NotFound, IllegalTransition, SessionExpired, PreconditionFailed, *KEEPING),
     ),
 )
 """Decorates the view set."""

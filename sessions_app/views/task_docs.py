@@ -6,7 +6,7 @@ from orchestrator.openapi_examples import JSON, answered, sent
 from orchestrator.openapi_headers import IF_MATCH, IF_NONE_MATCH, etag, location, retry_after
 from orchestrator.problem_schemas import refusals
 from orchestrator.problems import InvalidRequest, NotFound, PreconditionFailed
-from orchestrator.work_problems import AlreadyRetried, IllegalTransition, StillReferenced
+from orchestrator.work_problems import AlreadyRetried, IllegalTransition, NoApprover, StillReferenced
 from sessions_app.serializers.task import (
     NeededReasonBody,
     NewTaskBody,
@@ -15,6 +15,7 @@ from sessions_app.serializers.task import (
     TaskPage,
     TaskWithPartsOut,
 )
+from sessions_app.views.deletion_docs import DELETED, DELETION, KEEPING, REASON
 from sessions_app.views.lease_docs import HOLDING
 from sessions_app.views.task_examples import (
     CANCELLED,
@@ -48,7 +49,8 @@ documented = extend_schema_view(
     create=extend_schema(
         operation_id="create_task",
         summary="Create a task",
-        description="Agents create tasks from their own agent roles, operators from any.",
+        description="Agents create tasks from their own agent roles, operators from any. With `requires_approval` the"
+        " task waits as `blocked` until people agreed.",
         parameters=[etag(201), location(201)],
         request={JSON: NewTaskBody},
         responses={201: task_answer(TASK, "The new task")},
@@ -71,7 +73,7 @@ documented = extend_schema_view(
                 "All there is to say",
             ),
         ],
-        extensions=refusals(InvalidRequest),
+        extensions=refusals(InvalidRequest, NoApprover),
     ),
     route=extend_schema(
         operation_id="route_task",
@@ -118,11 +120,11 @@ documented = extend_schema_view(
     destroy=extend_schema(
         operation_id="delete_task",
         summary="Delete a task",
-        description="For operators, once it is completed, failed or cancelled. Its attempts go with it; its trail"
-        " stays.",
-        parameters=[ID, IF_MATCH],
-        responses={204: OpenApiResponse(description="It is gone.")},
-        extensions=refusals(InvalidRequest, NotFound, IllegalTransition, StillReferenced, PreconditionFailed),
+        description="For operators, once it is completed, failed or cancelled. Its attempts and approvals go with it;"
+        f" all trails stay. {DELETION}",
+        parameters=[ID, REASON, IF_MATCH, location(202)],
+        responses=DELETED,
+        extensions=refusals(InvalidRequest, NotFound, IllegalTransition, StillReferenced, PreconditionFailed, *KEEPING),
     ),
     cancel=extend_schema(
         operation_id="cancel_task",
@@ -143,7 +145,9 @@ documented = extend_schema_view(
         request={JSON: ReasonBody},
         responses={201: task_answer(RETRIED, "The new task")},
         examples=[sent("reason", {"reason": "The ledger is open again."}, "With a reason")],
-        extensions=refusals(InvalidRequest, NotFound, IllegalTransition, AlreadyRetried, PreconditionFailed),
+        extensions=refusals(
+            InvalidRequest, NotFound, IllegalTransition, AlreadyRetried, NoApprover, PreconditionFailed
+        ),
     ),
     force_release=extend_schema(
         operation_id="force_release_task",

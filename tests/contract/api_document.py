@@ -42,8 +42,9 @@ class Operation:
 
     @property
     def success(self) -> int:
-        """The status of an answer that is no refusal."""
-        return min(int(status) for status in self.said["responses"])
+        """The status of an answer that is no refusal. A DELETE that deletes is 204; 202 waits for a second person."""
+        statuses = [int(status) for status in self.said["responses"]]
+        return 204 if 204 in statuses else min(statuses)
 
     @property
     def refusals(self) -> set[str]:

@@ -1,16 +1,22 @@
-"""Who may do what to approvals: asked by the maker of the row, of its role, about a task from and to that role."""
+"""Who may do what to approvals: requested by the maker of the row, of its role, about a task from and to that role.
+
+Carl created the task, and fred held it before. Of a request whose approval can be withdrawn, mia approved.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+from orchestrator import boundary
 from sessions_app.models import Approval, Task
+from sessions_app.transitions import lease
 from tests.api import Api
 from tests.contract.api_document import Operation
 from tests.contract.callers import CALLERS, HIDDEN, OWNERS, Cell, Line
 from tests.sessions_app.approval_calls import ACTION, agree, ask, task_id
 from tests.sessions_app.session_calls import somebody
-from tests.sessions_app.task_calls import routed
+from tests.sessions_app.task_calls import claimed, routed
 
 
 def _line(*cells: tuple[Cell, Cell]) -> Line:
@@ -41,6 +47,8 @@ LINES: dict[str, Line] = {
     "GET /approvals/{id}": _of_one(404, owner=200, approver=200, asker=200, auditor=200, operator=200),
     "POST /approvals/{id}/approve": DECIDING,
     "POST /approvals/{id}/reject": DECIDING,
+    # Whose approval does not count has none to withdraw.
+    "POST /approvals/{id}/withdraw": _of_one(404, owner=403, approver=200, asker=409, auditor=403, operator=403),
     "POST /approvals/{id}/cancel": _of_one(404, owner=200, approver=403, asker=403, auditor=403, operator=200),
     "POST /approvals/{id}/consume": _of_one(404, owner=200, approver=403, asker=403, auditor=403, operator=403),
     # To ask about the task of the row; one that is not seen is a 400.
@@ -63,10 +71,16 @@ LINES: dict[str, Line] = {
 def row(operation: Operation, whose: str, _caller: str) -> Approval:
     """The approval that a call is about, in a state from which somebody's would succeed."""
     subject, role = OWNERS[whose]
-    maker = somebody(subject, agent_roles=(role,))
-    task = routed(by=maker, from_role=role, to_role=role)
-    approval = ask(task, by=maker, approver_role=role, action=ACTION)
-    return agree(approval, "paula") if operation.path.endswith("/consume") else approval
+    maker, carl, fred = (somebody(name, agent_roles=(role,)) for name in (subject, "carl", "fred"))
+    # Who requests an approval has to see the task.
+    task = routed(by=maker if operation.path == "/approvals" else carl, from_role=role, to_role=role)
+    held = claimed(task, by=fred)
+    task = boundary.write(partial(lease.release, held.task, token=held.token, actor=fred))
+    verb = operation.path.rpartition("/")[2]
+    quorum = 2 if verb == "withdraw" else 1
+    approval = ask(task, by=maker, approver_role=role, action=ACTION, required_approvals=quorum)
+    people = {"consume": "paula", "withdraw": "mia"}
+    return agree(approval, people[verb]) if verb in people else approval
 
 
 def asked(operation: Operation, bearer: str | None, about: Approval) -> tuple[Cell, Any]:

@@ -45,12 +45,19 @@ class Variant:
     """By operation instead of by caller."""
 
 
-# Roles that would let them do more, were they taken for a person or for a client that may decide.
+DECIDES_NOTHING: Line = {f"POST /approvals/{{id}}/{verb}": (403, 404) for verb in ("approve", "reject")}
+SIGNS_NOTHING: Line = {**DECIDES_NOTHING, "POST /approvals/{id}/withdraw": (403, 404)}
+APPROVED_NOTHING: Line = {**DECIDES_NOTHING, "POST /approvals/{id}/withdraw": (409, 404)}
+
+# Roles that would let them do more, were they taken for a person or for a client that may decide. And approvers who had
+# a part in the task that an approval of the matrix is about.
 VARIANTS = {
+    "creator as approver": Variant(lambda: token("carl", "approver"), "approver", APPROVED_NOTHING),
+    "former holder as approver": Variant(lambda: token("fred", "approver"), "approver", APPROVED_NOTHING),
     "approver by another client": Variant(
         lambda: token("mia", "approver", client="chat"),
         "approver",
-        {f"POST /approvals/{{id}}/{verb}": (403, 404) for verb in ("approve", "reject")},
+        SIGNS_NOTHING,
     ),
     "service account of Okta": Variant(
         saying(sub="billing", cid="billing", azp=GONE, tenant="default", realm_access={"roles": ["agent"]}),
@@ -59,6 +66,6 @@ VARIANTS = {
     "approver of Okta that is a service account": Variant(
         saying(sub="mia", cid="mia", azp=GONE, tenant="default", realm_access={"roles": ["approver"]}),
         "approver",
-        {f"POST /approvals/{{id}}/{verb}": (403, 404) for verb in ("approve", "reject")},
+        SIGNS_NOTHING,
     ),
 }

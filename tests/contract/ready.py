@@ -7,8 +7,9 @@ from typing import Any
 
 from audit_app.models import AuditEvent
 from sessions_app.models import Approval, Session, Task
+from sessions_app.views.approval_examples import ACTION_REJECTED_BEFORE
 from tests.contract.api_document import Operation
-from tests.sessions_app.approval_calls import ACTION, agree, ask
+from tests.sessions_app.approval_calls import ACTION, agree, ask, ask_for_action, refuse
 from tests.sessions_app.session_calls import session_in, somebody
 from tests.sessions_app.task_calls import CALLS, claimed, task_in
 
@@ -37,6 +38,9 @@ class Ready:
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     roles: str = "operator"
+    query: str = ""
+    ids: Mapping[str, str] = field(default_factory=dict)
+    """What stands for the ids of the document's examples, by the member that has them."""
 
 
 def ready(operation: Operation) -> Ready:
@@ -47,7 +51,8 @@ def ready(operation: Operation) -> Ready:
 
 def _session(operation: Operation) -> Ready:
     session = session_in("completed" if operation.method == "DELETE" else "pending")
-    return Ready(operation.path.replace("{id}", str(session.pk)), session, SESSION_BODIES.get(operation.method))
+    path, body = operation.path.replace("{id}", str(session.pk)), SESSION_BODIES.get(operation.method)
+    return Ready(path, session, body, query=_reason(operation))
 
 
 def _task(operation: Operation) -> Ready:
@@ -60,21 +65,35 @@ def _task(operation: Operation) -> Ready:
     task = task_in(state)
     body = TASK_BODIES.get(verb) if operation.method == "POST" else None
     headers = {"idempotency_key": f"ready-{next(_keys)}"} if verb == "route" else {}
-    return Ready(operation.path.replace("{id}", str(task.pk)), task, body, headers)
+    return Ready(operation.path.replace("{id}", str(task.pk)), task, body, headers, query=_reason(operation))
+
+
+def _reason(operation: Operation) -> str:
+    return "?reason=so" if operation.method == "DELETE" else ""
 
 
 def _approval(operation: Operation) -> Ready:
-    """One that alice asked, or, where it is to be used, olga."""
+    """One that alice requested, or, where it is to be consumed, olga."""
     verb = operation.path.rpartition("/")[2]
     if verb == "consume":
         approval = agree(ask(by=OLGA, action=ACTION))
         return Ready(operation.path.replace("{id}", str(approval.pk)), approval, {"action": ACTION})
-    # Of two people, so that one who agreed has something left to say.
-    approval = ask(approver_role="finance", required_approvals=2 if verb in ("approve", "reject") else 1)
-    asking = operation.method == "POST" and verb == "approvals"
-    body = {"task_id": str(approval.task_id), "approver_role": "manager"} if asking else None
+    # Of two people, so that one who approved has something left to say.
+    deciding = verb in ("approve", "reject", "withdraw")
+    approval = ask(approver_role="finance", required_approvals=2 if deciding else 1)
+    if verb == "withdraw":
+        agree(approval, "olga")
     roles = "operator" if operation.method == "GET" or verb == "cancel" else "operator,approver"
-    return Ready(operation.path.replace("{id}", str(approval.pk)), approval, body, roles=roles)
+    path = operation.path.replace("{id}", str(approval.pk))
+    if operation.method != "POST" or verb != "approvals":
+        return Ready(path, approval, roles=roles)
+    ids = {
+        "task_id": str(approval.task_id),
+        "session_id": str(session_in("active").pk),
+        "reopens": str(refuse(ask_for_action(ACTION_REJECTED_BEFORE, by=OLGA)).pk),
+        "replaces": str(approval.pk),
+    }
+    return Ready(path, approval, {"task_id": ids["task_id"], "approver_role": "manager"}, roles=roles, ids=ids)
 
 
 def _event(operation: Operation) -> Ready:

@@ -127,6 +127,8 @@ def asked(operation: Operation, bearer: str | None, about: Session) -> tuple[Cel
     creating = operation.method == "POST"
     body = {"agent_role": about.role} if creating else MOVE if operation.method in ("PUT", "PATCH") else None
     where = path(about) if "{id}" in operation.path else operation.path
+    if operation.method == "DELETE":
+        where += "?reason=so"
     answer = Api(bearer).send(operation.method, where, body)
     if operation.method == "GET" and "{id}" not in operation.path and answer.status_code == 200:
         listed = [one["session_id"] for one in answer.json()["sessions"]]

@@ -135,7 +135,7 @@ def asked(operation: Operation, bearer: str | None, about: Held) -> tuple[Cell, 
         "force-release": {"reason": "so"},
     }
     body = about.body(verb) if verb in CALLS else bodies.get(verb)
-    where = operation.path.replace("{id}", str(about.task.pk))
+    where = operation.path.replace("{id}", str(about.task.pk)) + ("?reason=so" if operation.method == "DELETE" else "")
     key = {"idempotency_key": str(about.task.pk)} if verb == "route" else {}
     answer = Api(bearer).send(operation.method, where, body if operation.method == "POST" else None, **key)
     if answer.status_code == 200 and str(operation) in ("GET /tasks", "POST /tasks/claim"):

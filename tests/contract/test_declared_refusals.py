@@ -13,14 +13,27 @@ from orchestrator import rate_limit
 from orchestrator.idempotency.claim import key_of
 from orchestrator.problems import InternalError
 from sessions_app.models import Approval, Task
+from sessions_app.models.approval import MAX_OPEN, MAX_OPEN_BARE
+from tests.admin import person
 from tests.api import Api, token
 from tests.contract.api_document import Operation, assert_as_documented, operations
 from tests.contract.ready import OLGA, ready
 from tests.database import service_connection
-from tests.sessions_app.approval_calls import PAST, agree, ask, task_of
+from tests.sessions_app.approval_calls import (
+    ACTION,
+    PAST,
+    agree,
+    ask,
+    ask_at_creation,
+    ask_for_action,
+    lapse_grant,
+    question,
+    refuse,
+    task_of,
+)
 from tests.sessions_app.session_calls import UNKNOWN_ID, overdue_session, session_in, somebody
-from tests.sessions_app.task_calls import lapse, pass_deadline, task_in
-from tests.work import open_session
+from tests.sessions_app.task_calls import lapse, pass_deadline, path, task_in
+from tests.work import move_session, open_session
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -53,7 +66,7 @@ class Call:
 
     def __init__(self, operation: Operation) -> None:
         self.operation, self.method, self.about = operation, operation.method, ready(operation)
-        self.path, self.body = self.about.path, self.about.body
+        self.path, self.body = self.about.path + self.about.query, self.about.body
 
     @property
     def task(self) -> Task:
@@ -79,13 +92,13 @@ class Call:
         return Api(None).send(self.method, self.path, self.body)
 
     def ask_with(self, query: str) -> Any:
-        """Send it with a query."""
-        self.path += query
+        """Send it with one more query parameter."""
+        self.path += f"{'&' if '?' in self.path else '?'}{query}"
         return self.ask()
 
     def ask_about(self, pk: object, **how: str) -> Any:
         """Send it for another row."""
-        self.path = self.operation.path.replace("{id}", str(pk))
+        self.path = self.operation.path.replace("{id}", str(pk)) + self.about.query
         return self.ask(**how)
 
     def ask_on(self, approval: Approval, **how: str) -> Any:
@@ -170,8 +183,91 @@ def _without_its_lease(call: Call) -> Any:
 
 
 def _past_its_deadline(call: Call) -> Any:
+    if str(call.operation) == "POST /approvals":
+        approval = ask(approver_role="finance")
+        pass_deadline(task_of(approval))
+        return call.ask_on(approval)
     pass_deadline(call.task)
     return call.ask()
+
+
+def _requested_before(call: Call) -> Any:
+    if call.method == "DELETE":
+        return _requested_by_another(call)
+    call.body["action"] = ACTION
+    return _twice(call)
+
+
+def _requested_by_another(call: Call) -> Any:
+    """A deletion that another operator requested first. Olga replaced that request."""
+    deletion = _deletion(call)
+    former = ask_for_action(deletion, by=somebody("otto"))
+    new = {"approver_role": "board", "replaces": str(former.pk), "action": deletion, "reason": "so"}
+    assert Api(token("olga", "operator")).post("/approvals", new).status_code == 201
+    with override_settings(DELETE_NEEDS_SECOND_PERSON=True):
+        return call.ask()
+
+
+def _rejected_before(call: Call) -> Any:
+    if call.method == "DELETE":
+        refuse(ask_for_action(_deletion(call), by=OLGA))
+        with override_settings(DELETE_NEEDS_SECOND_PERSON=True):
+            return call.ask()
+    call.body = {"approver_role": "manager", "action": ACTION}
+    refuse(ask_for_action(ACTION, by=OLGA))
+    return call.ask()
+
+
+def _deletion(call: Call) -> dict[str, str]:
+    noun = "task" if call.path.startswith("/tasks") else "session"
+    return {"act": f"{noun}.delete", f"{noun}_id": str(call.about.row.pk)}
+
+
+def _with_too_many_open(call: Call) -> Any:
+    if call.method == "DELETE":
+        for number in range(MAX_OPEN_BARE):
+            ask_for_action({"number": number}, by=OLGA)
+        with override_settings(DELETE_NEEDS_SECOND_PERSON=True):
+            return call.ask()
+    for _ in range(MAX_OPEN - 1):
+        ask(call.task)
+    return call.ask()
+
+
+def _without_approvers(call: Call) -> Any:
+    """Nobody has logged in to the admin yet."""
+    if call.path.endswith("/retry"):
+        task, [required] = ask_at_creation(question())
+        refuse(required)
+        call.path = path(task, "retry")
+    elif call.path.startswith("/tasks") and call.method == "POST":
+        call.body = {**call.body, "requires_approval": {"approver_role": "manager"}}
+    with override_settings(APPROVER_DIRECTORY="people", DELETE_NEEDS_SECOND_PERSON=True):
+        return call.ask()
+
+
+def _while_it_can_be_decided(call: Call) -> Any:
+    person("petra", roles=("approver",), agent_roles=("finance",))
+    call.body = {**call.body, "replaces": str(call.about.row.pk), "reason": "so"}
+    return call.ask()
+
+
+def _without_a_decision(call: Call) -> Any:
+    return call.ask_on(ask(approver_role="finance", required_approvals=2))
+
+
+def _after_its_grant_lapsed(call: Call) -> Any:
+    lapse_grant(call.about.row)
+    return call.ask()
+
+
+def _with_a_decision_about_it(call: Call) -> Any:
+    if call.path.startswith("/tasks"):
+        # A blocked task fails when its request is rejected.
+        return call.ask_about(task_of(refuse(ask())).pk)
+    session = session_in("active")
+    agree(ask_for_action(session=session))
+    return call.ask_about(move_session(session, "completed", by=somebody()).pk)
 
 
 def _with_a_session(call: Call) -> Any:
@@ -187,7 +283,7 @@ def _twice(call: Call) -> Any:
 REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "bad-request": lambda call: call.ask(host="elsewhere.example"),
     "invalid-json": lambda call: call.ask_raw(b"{"),
-    "invalid-request": lambda call: call.ask_with("?nonsense=1"),
+    "invalid-request": lambda call: call.ask_with("nonsense=1"),
     "unauthenticated": lambda call: call.ask_nobody(),
     "insufficient-user-authentication": _after_a_weak_login,
     "client-may-not-decide": lambda call: call.ask_on(ask(approver_role="finance"), client="chat"),
@@ -202,6 +298,14 @@ REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "several-pending-approvals": _of_several,
     "action-mismatch": _with_another_action,
     "already-consumed": _twice,
+    "already-requested": _requested_before,
+    "already-rejected": _rejected_before,
+    "too-many-open-approvals": _with_too_many_open,
+    "no-approver": _without_approvers,
+    "still-decidable": _while_it_can_be_decided,
+    "no-decision": _without_a_decision,
+    "approval-lapsed": _after_its_grant_lapsed,
+    "retained": _with_a_decision_about_it,
     "session-expired": lambda call: call.ask_about(overdue_session("pending").pk),
     "lease-lost": _without_its_lease,
     "deadline-exceeded": _past_its_deadline,
