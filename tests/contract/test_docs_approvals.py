@@ -8,8 +8,16 @@ import pytest
 
 from orchestrator.catalogue import catalogue
 from orchestrator.pagination import PARAMETERS
+from sessions_app.earlier_requests import MOST
 from sessions_app.filters import APPROVAL_FILTERS
-from sessions_app.models.approval import MOST_REQUIRED
+from sessions_app.models.approval import (
+    MAX_OPEN,
+    MAX_OPEN_BARE,
+    MAX_USE_WITHIN_SECONDS,
+    MIN_USE_WITHIN_SECONDS,
+    MOST_REQUIRED,
+)
+from sessions_app.models.decision import SetAside
 from sessions_app.serializers.approval import (
     LONGEST,
     SHORTEST,
@@ -19,6 +27,7 @@ from sessions_app.serializers.approval import (
     ConsumeBody,
     DecisionByTaskBody,
     DecisionOut,
+    EarlierOut,
     RequestBody,
 )
 from sessions_app.serializers.task import ReasonBody
@@ -31,10 +40,11 @@ from tests.gunicorn_server import serving
 
 APPROVALS = page("docs/api/approvals.md")
 BODIES = {
-    "Ask": RequestBody,
+    "Request": RequestBody,
     "Decide by task": DecisionByTaskBody,
     "Approve": CommentsBody,
     "Reject": CommentsBody,
+    "Withdraw": CommentsBody,
     "Cancel": ReasonBody,
     "Consume": ConsumeBody,
 }
@@ -78,8 +88,21 @@ def test_has_every_field_of_an_approval() -> None:
 
 
 def test_has_every_field_of_a_decision() -> None:
-    [told] = re.findall(r"^\| `decisions` \| list \| .* each has (.*) \|$", APPROVALS, re.MULTILINE)
-    assert re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", told)) == list(DecisionOut().fields)
+    assert _members("decisions") == list(DecisionOut().fields)
+
+
+def test_has_every_field_of_an_earlier_request() -> None:
+    assert _members("earlier") == list(EarlierOut().fields)
+
+
+def _members(name: str) -> list[str]:
+    [told] = re.findall(rf"^\| `{name}` \| list \| .* each has (.*) \|$", APPROVALS, re.MULTILINE)
+    return re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", told))
+
+
+def test_says_why_a_decision_may_be_set_aside() -> None:
+    [told] = re.findall(r"`set_aside_reason` \((.*?);", APPROVALS)
+    assert re.findall(r"`([\w-]+)`", told) == list(SetAside.values)
 
 
 @pytest.mark.parametrize("title", BODIES)
@@ -89,11 +112,17 @@ def test_has_every_field_of_a_body(title: str) -> None:
 
 
 def test_has_the_bounds_and_the_defaults() -> None:
-    ask = section(APPROVALS, "Ask")
-    assert f"a whole number from 1 to {MOST_REQUIRED}: how many" in ask
+    text = section(APPROVALS, "Request")
+    assert f"a whole number from 1 to {MOST_REQUIRED}: how many" in text
     assert re.search(
-        rf"^\| `expires_in_seconds` \| .* from {SHORTEST} to {LONGEST}: .* \| {USUAL} \|$", ask, re.MULTILINE
+        rf"^\| `expires_in_seconds` \| .* from {SHORTEST} to {LONGEST}: .* \| {USUAL} \|$", text, re.MULTILINE
     )
+    assert (
+        f"| `use_within_seconds` | a whole number from {MIN_USE_WITHIN_SECONDS} to {MAX_USE_WITHIN_SECONDS}: " in text
+    )
+    assert f"at most {MAX_OPEN} requests are open" in text
+    assert f"{MAX_OPEN_BARE} open requests" in text
+    assert f"at most {MOST}:" in section(APPROVALS, "The approval")
 
 
 def test_has_every_query_parameter() -> None:
