@@ -21,6 +21,7 @@ from tests.contract.pages import page, section, table
 from tests.contract.shown import assert_answers_as_shown, snippets
 from tests.sessions_app.approval_calls import ACTION, agree, ask, consume
 from tests.sessions_app.session_calls import somebody
+from tests.sessions_app.task_calls import routed
 
 APPROVALS, AUDIT = page("docs/approvals.md"), page("docs/audit.md")
 
@@ -28,7 +29,7 @@ APPROVALS, AUDIT = page("docs/approvals.md"), page("docs/audit.md")
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_an_approval_is_checked_as_shown(tmp_path: Path) -> None:
-    approval = ask(by=somebody("finn"), required_approvals=2, action=ACTION)
+    approval = ask(routed(by=somebody("nora")), by=somebody("finn"), required_approvals=2, action=ACTION)
     approval = agree(agree(approval, "mona", comments="Checked against the offer."), "max")
     consume(approval, by=somebody("finn"))
     assert_answers_as_shown(APPROVALS, "", APPROVAL=str(approval.pk), ORCHESTRATOR_VAR=str(tmp_path))

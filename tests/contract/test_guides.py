@@ -10,6 +10,7 @@ from tests.database import address
 from tests.gunicorn_server import serving
 from tests.sessions_app.approval_calls import ACTION, agree, ask, asker, consume, manager, where
 from tests.sessions_app.session_calls import somebody
+from tests.sessions_app.task_calls import routed
 
 GUIDES = ["docs/guides/auditing.md", "docs/guides/first-approval.md", "docs/upgrading.md"]
 
@@ -26,7 +27,7 @@ def test_the_first_approval_goes_as_shown() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_an_audit_goes_as_shown() -> None:
     finn = somebody("finn")
-    approval = ask(by=finn, required_approvals=2, action=ACTION)
+    approval = ask(routed(by=somebody("nora")), by=finn, required_approvals=2, action=ACTION)
     assert manager("finn").post(where(approval, "approve")).status_code == 403
     approval = agree(approval, "mona", "max")
     assert asker("finn").post(where(approval, "consume"), {"action": {**ACTION, "amount": 84_000}}).status_code == 409
