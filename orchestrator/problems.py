@@ -117,9 +117,10 @@ class Forbidden(Problem):
 
 
 class SeparationOfDuties(Problem):
-    """Nobody decides what they asked for themselves, what an agent asks on their behalf, or a task that they hold.
+    """The request is your own matter: you requested it, held or hold its task, created it, or an agent did for you.
 
-    Agents and service accounts decide nothing at all. The attempt is recorded; somebody else has to decide.
+    `detail` says which. This includes tasks that the task repeats, and identities that are linked with yours. Agents and
+    service accounts decide nothing at all. The attempt is recorded. Another person has to decide.
     """
 
     status = 403
