@@ -142,7 +142,7 @@ OWN_MATTERS: dict[str, Callable[[], Approval]] = {
 
 
 @pytest.mark.parametrize("name", OWN_MATTERS)
-def test_nobody_decides_their_own_matter(name: str) -> None:
+def test_a_person_does_not_decide_their_own_matter(name: str) -> None:
     approval = OWN_MATTERS[name]()
     assert str(approval.pk) not in inbox("petra")
     assert inbox("max") == [str(approval.pk)]
@@ -190,8 +190,8 @@ def test_a_rejection_stands_until_an_operator_reopens_it(make: Callable[..., App
     about = {"task": task} if make is ask else {}
     rejected = refuse(make(**about, action=ACTION), comments="Not this one.")
     body = {"approver_role": "manager", "action": ACTION, **({"task_id": str(task.pk)} if make is ask else {})}
-    told = problem_of(asker().post("/approvals", body), 409, "already-rejected")
-    assert (told["rejected"]["deciders"], told["rejected"]["comments"]) == (["local|petra"], "Not this one.")
+    answer = problem_of(asker().post("/approvals", body), 409, "already-rejected")
+    assert (answer["rejected"]["deciders"], answer["rejected"]["comments"]) == (["local|petra"], "Not this one.")
     refused_by_the_database(lambda: insert_request(rejected), "already-rejected")
     reopening = {**body, "reopens": str(rejected.pk), "reason": "The price fell."}
     assert asker().post("/approvals", reopening).status_code == 403
@@ -206,8 +206,8 @@ def test_an_action_has_one_live_request(make: Callable[..., Approval]) -> None:
     first = make(action=ACTION)
     about = {"task_id": str(first.task_id)} if make is ask else {}
     for _ in range(2):
-        told = asker().post("/approvals", {**about, "approver_role": "board", "action": ACTION})
-        assert problem_of(told, 409, "already-requested")["approval_id"] == str(first.pk)
+        answer = asker().post("/approvals", {**about, "approver_role": "board", "action": ACTION})
+        assert problem_of(answer, 409, "already-requested")["approval_id"] == str(first.pk)
         refused_by_the_database(partial(insert_request, first), "already-requested")
         first = agree(first) if first.status == "pending" else first
 
@@ -298,8 +298,8 @@ def test_where_all_approvers_are_known_a_request_that_too_few_can_decide_is_refu
     settings.APPROVER_DIRECTORY = "people"
     task = routed(by=somebody("alice"))
     body = {"task_id": str(task.pk), "approver_role": "manager"}
-    told = problem_of(asker().post("/approvals", body), 409, "no-approver")
-    assert (told["known"], told["needed"]) == (0, 1)
+    answer = problem_of(asker().post("/approvals", body), 409, "no-approver")
+    assert (answer["known"], answer["needed"]) == (0, 1)
     known_person("petra", roles=("approver",), agent_roles=("manager",))
     assert asker().post("/approvals", body).status_code == 201
 

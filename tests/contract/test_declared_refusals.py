@@ -235,7 +235,7 @@ def _with_too_many_open(call: Call) -> Any:
 
 
 def _without_approvers(call: Call) -> Any:
-    """Nobody has logged in to the admin yet."""
+    """Before the first person has logged in to the admin."""
     if call.path.endswith("/retry"):
         task, [required] = ask_at_creation(question())
         refuse(required)

@@ -96,13 +96,13 @@ def test_has_every_field_of_an_earlier_request() -> None:
 
 
 def _members(name: str) -> list[str]:
-    [told] = re.findall(rf"^\| `{name}` \| list \| .* each has (.*) \|$", APPROVALS, re.MULTILINE)
-    return re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", told))
+    [cell] = re.findall(rf"^\| `{name}` \| list \| .* each has (.*) \|$", APPROVALS, re.MULTILINE)
+    return re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", cell))
 
 
 def test_says_why_a_decision_may_be_set_aside() -> None:
-    [told] = re.findall(r"`set_aside_reason` \((.*?);", APPROVALS)
-    assert re.findall(r"`([\w-]+)`", told) == list(SetAside.values)
+    [reasons] = re.findall(r"`set_aside_reason` \((.*?);", APPROVALS)
+    assert re.findall(r"`([\w-]+)`", reasons) == list(SetAside.values)
 
 
 @pytest.mark.parametrize("title", BODIES)

@@ -48,7 +48,7 @@ def test_every_body_has_an_example_for_each_media_type() -> None:
 def test_a_body_gets_the_documented_answer(operation: Operation, media_type: str, body: Any) -> None:
     call = ready(operation)
     olga = Api(token("olga", call.roles, "finance"))
-    # The token and the ids of an example are nobody's.
+    # The token and the ids of an example belong to no row.
     known = {name: value for name, value in {**(call.body or {}), **call.ids}.items() if name in _OF_A_ROW}
     real = {name: value for name, value in known.items() if name in body}
     before = _rows()

@@ -76,7 +76,7 @@ def ask_for_action(
     lasting: timedelta = DAY,
     **question: Any,
 ) -> Approval:
-    """A request of alice's to the managers about one action, without a task, unless told otherwise."""
+    """A request of alice's to the managers about one action, without a task, by default."""
     asked = Question(**{"approver_role": "manager", "lasting": lasting, "action": action, **question})
     return boundary.write(lambda: transitions.request_action(session, asked, actor=by or somebody()))
 
