@@ -257,6 +257,7 @@ def _without_a_decision(call: Call) -> Any:
 
 
 def _after_its_grant_lapsed(call: Call) -> Any:
+    assert isinstance(call.about.row, Approval)
     lapse_grant(call.about.row)
     return call.ask()
 

@@ -1,4 +1,4 @@
-"""docs/threat-model.md and docs/asvs.md: each test that they name is there, and no requirement is left out."""
+"""docs/threat-model.md, docs/asvs.md, docs/approvals.md: each test that they name exists, and nothing is left out."""
 
 import re
 from collections import Counter
@@ -9,7 +9,7 @@ import pytest
 from tests.contract.pages import page, section, table
 from tests.gunicorn_server import HERE
 
-THREATS, ASVS = page("docs/threat-model.md"), page("docs/asvs.md")
+THREATS, ASVS, APPROVALS = (page(f"docs/{name}.md") for name in ("threat-model", "asvs", "approvals"))
 NAMED = re.compile(r"`(test_\w+\.py)(?:::(test_\w+))?`")
 
 
@@ -68,6 +68,22 @@ def test_each_threat_has_a_control_and_a_test_that_there_is() -> None:
 def test_threats_are_numbered_in_order(title: str) -> None:
     rows = table(section(THREATS, title))
     assert [row[0] for row in rows] == [f"{title[0]}{n}" for n in range(1, len(rows) + 1)]
+
+
+RULES = ("Who decides", "What stands, and what can be undone")
+
+
+def test_each_rule_about_approvals_has_a_guard_and_a_test() -> None:
+    rows = [row for title in RULES for row in table(section(APPROVALS, title))]
+    assert [row[0] for row in rows] == [str(number) for number in range(1, 11)]
+    for number, _, service, database, tests in rows:
+        assert service, number
+        # The database sees neither the client nor the login of a decision.
+        assert database != "–" or number in ("2", "3"), number
+        assert NAMED.search(tests), number
+    for row in table(section(APPROVALS, "To what")):
+        assert NAMED.search(row[-1]), row[0]
+    assert not_there(APPROVALS) == []
 
 
 # The levels of the requirements of each section of OWASP ASVS 5.0.0, in their order: 1.5.1 is of level 1, 1.5.2 of 2.
