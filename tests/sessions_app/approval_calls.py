@@ -133,15 +133,6 @@ def expire(approval: Approval) -> Approval:
     return Approval.objects.get(pk=approval.pk)
 
 
-def lapse_grant(approval: Approval) -> None:
-    """Let the time in which a grant can be consumed have passed."""
-    with without_trigger("approvals", "approvals_complete_update"), connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE approvals SET decision_at = decision_at - interval '40 days' WHERE id = %s", [approval.pk]
-        )
-        assert cursor.rowcount == 1
-
-
 SETTLED: Mapping[str, Callable[[], Approval]] = {
     "approved": lambda: agree(ask(action=ACTION)),
     "rejected": lambda: refuse(ask(action=ACTION)),
