@@ -23,6 +23,12 @@ _ADVICE = {
     403: "This token may not do that.",
     404: "There is no such thing, or this token may not see it.",
 }
+_NEXT = {
+    "already-requested": "Do not ask again: await_approval {approval_id}, then consume_approval with the same action.",
+    "already-rejected": "People said no: do not do it, and do not ask again. An operator can reopen it.",
+    "approval-lapsed": "Do not do it: request_approval again if it is still wanted.",
+}
+"""What a model does next, by the kind of refusal, with the members of the problem."""
 
 
 class Mistake(MeshError):  # noqa: N818
@@ -40,7 +46,9 @@ def failed(error: MeshError) -> Answer:
     kind, advice = "mistake", ""
     content: dict[str, Any] = {}
     if isinstance(error, Refused):
-        kind, advice = error.slug or str(error.status), _ADVICE.get(error.status, "")
+        kind = error.slug or str(error.status)
+        advice = _NEXT.get(kind, _ADVICE.get(error.status, ""))
+        advice = advice.format_map({"approval_id": "it", **error.problem.members})
         content = _document(error.problem)
     elif isinstance(error, Unreachable):
         kind = "unreachable"

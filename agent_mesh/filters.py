@@ -44,6 +44,7 @@ class ApprovalFilters(_Filters, total=False):
     status: ApprovalStatus | Sequence[ApprovalStatus] | None
     approver_role: str | None
     task_id: Id | None
+    session_id: Id | None
     assignee: Literal["me"] | None
 
 
@@ -73,6 +74,7 @@ class Question(TypedDict):
     reason: NotRequired[str | None]
     required_approvals: NotRequired[int | None]
     expires_in_seconds: NotRequired[int | None]
+    use_within_seconds: NotRequired[int | None]
     action: NotRequired[dict[str, Any] | None]
 
 

@@ -19,7 +19,7 @@ def read(text: str, name: str = "task_id") -> tuple[str, str]:
 
 
 def of(kind: str, text: str, name: str) -> str:
-    """The bare UUID of a task or an approval. Raises Mistake for the id of anything else."""
+    """The bare UUID of a task, a session or an approval. Raises Mistake for the id of anything else."""
     said, uuid = read(text, name)
     if said not in ("", kind):
         raise Mistake(f"{name} must be the id of a {kind}, not of a {said}.")

@@ -20,9 +20,9 @@ NAME = "agent_mesh"
 _INSTRUCTIONS = """\
 Work with other agents and with people. Give work to another role with send_task, and look how it stands with
 fetch_status. To do work: claim_task, heartbeat well before the lease runs out, then complete_task or fail_task. Before
-an act that needs agreement: request_approval with exactly that action, await_approval, consume_approval with the same
-action, and then do it, once. People decide; no tool does. A failure says what to mend; where it tells an
-idempotency_key, call again with it."""
+an act that needs agreement: request_approval with exactly that action, with or without a task, await_approval,
+consume_approval with the same action, and then do it, once. People decide; no tool does. A failure says what to mend;
+where it tells an idempotency_key, call again with it."""
 
 # In the order in which clients show them: reading changes nothing, and what is idempotent has no further effect when it
 # is called again with the same arguments.

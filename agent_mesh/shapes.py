@@ -6,6 +6,8 @@ SessionStatus = Literal["pending", "active", "completed", "failed", "expired"]
 TaskStatus = Literal["pending", "blocked", "active", "completed", "failed", "cancelled"]
 ApprovalStatus = Literal["pending", "approved", "rejected", "expired", "cancelled"]
 Verdict = Literal["approved", "rejected"]
+ApprovalKind = Literal["task", "action"]
+SetAside = Literal["withdrawn", "cut-off", "same-person"]
 Json = dict[str, Any]
 
 
@@ -108,19 +110,34 @@ class Attempt(TypedDict):
 
 
 class Decision(TypedDict):
-    """What a person said."""
+    """What a person decided. A decision that was set aside does not count."""
 
     decider: str
     decision: Verdict
     comments: str
     decided_at: str
+    set_aside_at: str | None
+    set_aside_reason: SetAside | None
+
+
+class Earlier(TypedDict):
+    """A settled request of the same subject, from before this one."""
+
+    approval_id: str
+    outcome: Literal["approved", "rejected", "expired", "cancelled"]
+    approver_role: str
+    deciders: list[str]
+    comments: str
+    at: str
 
 
 class Approval(TypedDict):
-    """A question put to people about a task."""
+    """A request that people agree to a task (`kind` is `task`), or to one action without a task (`action`)."""
 
     approval_id: str
-    task_id: str
+    kind: ApprovalKind
+    task_id: str | None
+    session_id: str | None
     approver_role: str
     status: ApprovalStatus
     version: int
@@ -133,7 +150,12 @@ class Approval(TypedDict):
     on_behalf_of: str | None
     expires_at: str
     decision_at: str | None
+    use_within_seconds: int | None
+    approved_until: str | None
     consumed_at: str | None
+    reopens: str | None
+    replaces: str | None
+    earlier: list[Earlier]
     created_at: str
     allowed_transitions: list[ApprovalStatus]
 

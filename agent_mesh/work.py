@@ -5,12 +5,17 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from agent_mesh import agreement
+from agent_mesh.agreement import NotApproved
 from agent_mesh.client import Client
-from agent_mesh.connection import new_key
 from agent_mesh.problems import MeshError
 from agent_mesh.shapes import Approval, ClaimedTask, Progress
 
-_OPEN = "pending"
+NotAgreed = NotApproved
+"""The name that NotApproved has in handlers that were written before it."""
+
+_SHARE_SECONDS = 5
+_PATIENCE_SECONDS = 300.0
 _ALL = 100
 _LONGEST_WAIT = 1.0
 _LONGEST_MESSAGE = 4000
@@ -30,14 +35,6 @@ class CannotDo(Exception):  # noqa: N818
     def __init__(self, code: str, message: str = "", *, retryable: bool = False) -> None:
         super().__init__(message or code)
         self.code, self.message, self.retryable = code, message or code, retryable
-
-
-class NotAgreed(CannotDo):
-    """People did not agree: the approval ended otherwise. `approval` is how."""
-
-    def __init__(self, approval: Approval) -> None:
-        super().__init__(f"approval-{approval['status']}", f"The approval is {approval['status']}.")
-        self.approval = approval
 
 
 class Work:
@@ -115,29 +112,31 @@ class Work:
         reason: str | None = None,
         required_approvals: int | None = None,
         expires_in_seconds: int | None = None,
+        use_within_seconds: int | None = None,
     ) -> Approval:
-        """Ask people for exactly this action, wait for their answer, and use it: do the action once this returns.
+        """Ask people for exactly this action, wait for them, and use their grant: do the action once this returns.
 
-        The lease is kept meanwhile. Raises NotAgreed, which ends the task as failed unless it is caught, and NotWanted.
+        A worker that is started again finds the request of the same task and action, open or granted, and asks nobody
+        twice. A grant that was used before is not used again: people are asked again, and see what they agreed to
+        before. The lease is kept while it waits.
+
+        Raises NotApproved, which ends the task as failed unless the handler catches it, and NotWanted.
         """
-        approvals = self.client.approvals
-        approval = approvals.request(
-            self.task["task_id"],
-            approver_role,
-            action=action,
+        terms = agreement.Terms(
+            approver_role=approver_role,
             reason=reason,
+            task_id=self.task["task_id"],
             required_approvals=required_approvals,
             expires_in_seconds=expires_in_seconds,
+            use_within_seconds=use_within_seconds,
         )
-        while approval["status"] == _OPEN and approval["allowed_transitions"] != ["expired"]:
-            self.check()
-            seen, approval = approval, approvals.wait(approval["approval_id"], version=approval["version"], seconds=5)
-            if approval == seen:
-                self.wait(0.2)  # where too many wait, the service answers at once
-        if approval["status"] != "approved":
-            raise NotAgreed(approval)
-        self.check()
-        return approvals.consume(approval["approval_id"], action, idempotency_key=new_key())
+        waiting = agreement.Waiting(
+            share_seconds=_SHARE_SECONDS,
+            patience_seconds=_PATIENCE_SECONDS,
+            before_each=self.check,
+            pause=self.wait,
+        )
+        return agreement.obtain(self.client.approvals, action, terms, waiting)
 
     # What the worker tells, from other threads.
 

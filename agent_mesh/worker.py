@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
-from agent_mesh import ending
+from agent_mesh import agreement, ending
 from agent_mesh.client import Client
 from agent_mesh.connection import new_key
 from agent_mesh.keeping import Keeper
@@ -158,6 +158,10 @@ class Worker:
             return ending.released(work)
         except CannotDo as why:
             return ending.failed(work, why)
+        except agreement.NotApproved as why:
+            # Another attempt finds a request that is open still.
+            is_open = why.outcome == agreement.PENDING
+            return ending.failed(work, CannotDo(f"approval-{why.outcome}", str(why), retryable=is_open))
         except Exception as error:
             _logger.exception("The handler of task %s failed.", work.task["task_id"])
             return ending.failed(work, CannotDo("handler-failed", f"{type(error).__name__}: {error}", retryable=True))

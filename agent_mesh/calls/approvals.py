@@ -12,27 +12,47 @@ _ONE = "/approvals/{id}"
 
 
 class Approvals(Noun):
-    """Questions put to people about tasks. Each call raises MeshError; `version` is the one it is decided on."""
+    """Requests that people agree. Each call raises MeshError; `version` is the one it is decided on (If-Match)."""
 
     def request(
         self,
-        task_id: Id,
-        approver_role: str,
+        task_id: Id | None = None,
+        approver_role: str = "",
         *,
+        session_id: Id | None = None,
+        action: Mapping[str, Any] | None = None,
         reason: str | None = None,
         required_approvals: int | None = None,
         expires_in_seconds: int | None = None,
-        action: Mapping[str, Any] | None = None,
+        use_within_seconds: int | None = None,
+        reopens: Id | None = None,
+        replaces: Id | None = None,
         idempotency_key: str | None = None,
     ) -> Approval:
-        """POST /approvals without a decision: ask the people of a role about a task."""
+        """POST /approvals without a decision: ask the people of a role about a task, or about an action without one.
+
+        An action without a task may belong to a session. `reopens` and `replaces` are for operators.
+
+        Raises ValueError where the role is missing, where neither a task nor an action is given, or where both a task
+        and a session are.
+        """
+        if not approver_role:
+            raise ValueError("approver_role is missing: name the role whose people decide.")
+        if task_id is None and action is None:
+            raise ValueError("Neither task_id nor action is given: name the task, or say exactly what is to be done.")
+        if task_id is not None and session_id is not None:
+            raise ValueError("Both task_id and session_id are given: a request is about a task or part of a session.")
         body = {
             "task_id": task_id,
+            "session_id": session_id,
             "approver_role": approver_role,
             "reason": reason,
             "required_approvals": required_approvals,
             "expires_in_seconds": expires_in_seconds,
+            "use_within_seconds": use_within_seconds,
             "action": action,
+            "reopens": reopens,
+            "replaces": replaces,
         }
         return cast(Approval, self._write("POST", "/approvals", body, key=idempotency_key))
 
@@ -85,6 +105,17 @@ class Approvals(Noun):
     ) -> Approval:
         """POST /approvals/{id}/reject: a person's no."""
         return self._act(approval_id, "reject", {"comments": comments}, version, idempotency_key)
+
+    def withdraw(
+        self,
+        approval_id: Id,
+        *,
+        comments: str | None = None,
+        version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Approval:
+        """POST /approvals/{id}/withdraw: take back one's own decision while the request is open."""
+        return self._act(approval_id, "withdraw", {"comments": comments}, version, idempotency_key)
 
     def cancel(
         self,

@@ -1,9 +1,10 @@
 """What the calls on each noun have in common: reading, writing once, and lists."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from agent_mesh.connection import Call, Connection, new_key
+from agent_mesh.shapes import Approval
 
 
 class Noun:
@@ -33,6 +34,13 @@ class Noun:
         sent = None if body is None else {name: value for name, value in body.items() if value is not None}
         call = Call(method, path, {}, sent, key or new_key(), version, media_type=media_type)
         return self._connection.send(call).body
+
+    def _delete(self, path: str, reason: str, *, version: int | None, key: str | None) -> Approval | None:
+        """Return None for 204, and for 202 the request to a second person. Raise ValueError for an empty reason."""
+        if not reason.strip():
+            raise ValueError("reason is empty: say why it is deleted.")
+        call = Call("DELETE", path, {"reason": reason}, key=key or new_key(), version=version)
+        return cast(Approval | None, self._connection.send(call).body)
 
     def _walk(self, path: str, noun: str, query: Mapping[str, Any], page_size: int) -> Iterator[Any]:
         """All of a list, from cursor to cursor."""

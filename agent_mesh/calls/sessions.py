@@ -6,7 +6,7 @@ from typing import Any, Unpack, cast
 from agent_mesh.calls.noun import Noun
 from agent_mesh.connection import Call, new_key, with_id
 from agent_mesh.filters import Id, SessionFilters, SessionPatch
-from agent_mesh.shapes import Session, SessionPage, SessionStatus
+from agent_mesh.shapes import Approval, Session, SessionPage, SessionStatus
 
 
 class Sessions(Noun):
@@ -75,10 +75,15 @@ class Sessions(Noun):
         )
         return cast(Session, self._connection.send(call).body)
 
-    def delete(self, session_id: Id, *, version: int | None = None, idempotency_key: str | None = None) -> None:
-        """DELETE /sessions/{id}: one that is over, by an operator."""
-        path = with_id("/sessions/{id}", session_id)
-        self._write("DELETE", path, None, key=idempotency_key, version=version)
+    def delete(
+        self, session_id: Id, *, reason: str, version: int | None = None, idempotency_key: str | None = None
+    ) -> Approval | None:
+        """DELETE /sessions/{id}: one that is over, by an operator.
+
+        Returns None once it is deleted. Where a second person has to approve, returns the request to that person: the
+        same call deletes once the request is approved.
+        """
+        return self._delete(with_id("/sessions/{id}", session_id), reason, version=version, key=idempotency_key)
 
     def page(self, page: int = 1, page_size: int = 20, **filters: Unpack[SessionFilters]) -> SessionPage:
         """GET /sessions by number, newest first, with a total."""

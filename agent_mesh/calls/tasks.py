@@ -6,7 +6,7 @@ from typing import Any, Literal, Unpack, cast
 from agent_mesh.calls.noun import Noun
 from agent_mesh.connection import Call, with_id
 from agent_mesh.filters import Id, Moment, Question, TaskFilters
-from agent_mesh.shapes import ClaimedTask, Kept, Progress, Task, TaskPage, TaskWithParts
+from agent_mesh.shapes import Approval, ClaimedTask, Kept, Progress, Task, TaskPage, TaskWithParts
 
 Part = Literal["sessions", "approvals", "attempts"]
 
@@ -167,9 +167,15 @@ class Tasks(Noun):
         """POST /tasks/{id}/retry: a new task with the work of a failed one, as an operator."""
         return self._act(task_id, "retry", {"reason": reason}, version, idempotency_key)
 
-    def delete(self, task_id: Id, *, version: int | None = None, idempotency_key: str | None = None) -> None:
-        """DELETE /tasks/{id}: one that is over, by an operator."""
-        self._write("DELETE", with_id(_ONE, task_id), None, key=idempotency_key, version=version)
+    def delete(
+        self, task_id: Id, *, reason: str, version: int | None = None, idempotency_key: str | None = None
+    ) -> Approval | None:
+        """DELETE /tasks/{id}: one that is over, by an operator.
+
+        Returns None once it is deleted. Where a second person has to approve, returns the request to that person: the
+        same call deletes once the request is approved.
+        """
+        return self._delete(with_id("/tasks/{id}", task_id), reason, version=version, key=idempotency_key)
 
     def _act(self, task_id: Id, verb: str, body: Mapping[str, Any], version: int | None, key: str | None) -> Task:
         path = with_id(f"{_ONE}/{verb}", task_id)

@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="The orchestrator from a terminal. CONTROLLER_URL says where it is, MESH_JWT_TOKEN who you are.",
     epilog="Exit codes: 0 done, 1 refused, 2 wrong use, 3 the service is away, 4 no such thing, 5 no good token, "
-    "6 it ended otherwise, 7 the time is up.",
+    "6 it ended otherwise, 7 the time is up, 8 a second person has to approve.",
 )
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(tasks.app, name="tasks")

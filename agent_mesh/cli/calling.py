@@ -11,6 +11,7 @@ from agent_mesh.problems import NoToken
 
 Row = Annotated[str, typer.Argument(help="Its id.", show_default=False)]
 Reason = Annotated[str | None, typer.Option(help="Why; it is kept in the trail.")]
+NeededReason = Annotated[str, typer.Option(help="Why; it is kept in the trail.", show_default=False)]
 Count = Annotated[int, typer.Option("--count", "-n", min=1, max=100, help="How many at most.")]
 Key = Annotated[str | None, typer.Option("--key", help="An Idempotency-Key: the same command with it is done once.")]
 Version = Annotated[int | None, typer.Option("--version", help="Only if it is at this version still.")]

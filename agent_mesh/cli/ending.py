@@ -3,7 +3,7 @@
 from agent_mesh.environment import Unusable
 from agent_mesh.problems import MeshError, NoToken, Refused
 
-REFUSED, WRONG_USE, AWAY, NOT_FOUND, NO_TOKEN, ENDED_OTHERWISE, TIME_UP = 1, 2, 3, 4, 5, 6, 7
+REFUSED, WRONG_USE, AWAY, NOT_FOUND, NO_TOKEN, ENDED_OTHERWISE, TIME_UP, NEEDS_APPROVAL = 1, 2, 3, 4, 5, 6, 7, 8
 
 _BY_STATUS = {400: WRONG_USE, 401: NO_TOKEN, 404: NOT_FOUND, 429: AWAY}
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from agent_mesh.cli import showing
-from agent_mesh.cli.calling import Count, Key, Reason, Row, Version, client, json_object, words
+from agent_mesh.cli.calling import Count, Key, NeededReason, Reason, Row, Version, client, json_object, words
 from agent_mesh.cli.showing import Json
 
 app = typer.Typer(no_args_is_help=True, help="Agents' pieces of work.")
@@ -63,7 +63,9 @@ def move(
 
 
 @app.command()
-def delete(session_id: Row, version: Version = None, key: Key = None, as_json: Json = False) -> None:
-    """Delete one that is over, as an operator. Its trail stays."""
-    client().sessions.delete(session_id, version=version, idempotency_key=key)
-    showing.gone("Session", session_id, as_json=as_json)
+def delete(
+    session_id: Row, reason: NeededReason, version: Version = None, key: Key = None, as_json: Json = False
+) -> None:
+    """Delete one that is over, as an operator. Its trail stays. Ends with 8 where a second person has to approve."""
+    waits = client().sessions.delete(session_id, reason=reason, version=version, idempotency_key=key)
+    showing.deleted("Session", session_id, waits, as_json=as_json)

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agent_mesh.cli import ending
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 _WIDE = 200
@@ -72,8 +74,12 @@ def one(row: Mapping[str, Any], *, as_json: bool) -> None:
     output().print(table)
 
 
-def gone(what: str, row: str, *, as_json: bool) -> None:
-    """Something was deleted."""
+def deleted(what: str, row: str, waits: Mapping[str, Any] | None, *, as_json: bool) -> None:
+    """Show that a row is deleted, or the request that a second person has to approve. Raises typer.Exit for that."""
+    if waits is not None:
+        one(waits, as_json=as_json)
+        remark(f"{what} {row} is not deleted yet. Once {waits['approval_id']} is approved, run the same command again.")
+        raise typer.Exit(ending.NEEDS_APPROVAL)
     if as_json:
         json_of({"deleted": row})
     else:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from agent_mesh.cli import ending, showing
-from agent_mesh.cli.calling import Count, Key, Reason, Row, Version, client, json_object, words
+from agent_mesh.cli.calling import Count, Key, NeededReason, Reason, Row, Version, client, json_object, words
 from agent_mesh.cli.showing import Json
 from agent_mesh.client import Client
 from agent_mesh.shapes import Task
@@ -98,7 +98,7 @@ def cancel(
 @app.command("force-release")
 def force_release(
     task_id: Row,
-    reason: Annotated[str, typer.Option(help="Why; it is kept in the trail.", show_default=False)],
+    reason: NeededReason,
     version: Version = None,
     key: Key = None,
     as_json: Json = False,
@@ -115,7 +115,7 @@ def retry(task_id: Row, reason: Reason = None, version: Version = None, key: Key
 
 
 @app.command()
-def delete(task_id: Row, version: Version = None, key: Key = None, as_json: Json = False) -> None:
-    """Delete one that is over, as an operator. Its trail stays."""
-    client().tasks.delete(task_id, version=version, idempotency_key=key)
-    showing.gone("Task", task_id, as_json=as_json)
+def delete(task_id: Row, reason: NeededReason, version: Version = None, key: Key = None, as_json: Json = False) -> None:
+    """Delete one that is over, as an operator. Its trail stays. Ends with 8 where a second person has to approve."""
+    waits = client().tasks.delete(task_id, reason=reason, version=version, idempotency_key=key)
+    showing.deleted("Task", task_id, waits, as_json=as_json)

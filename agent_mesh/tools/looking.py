@@ -15,6 +15,7 @@ from agent_mesh.shapes import Approval, Session, Task, TaskWithParts
 
 _LONGEST_METADATA = 200
 _NOT_FOUND = 404
+_MOST_APPROVALS = 20
 
 
 class Looking:
@@ -77,7 +78,9 @@ def _task(client: Client, uuid: str) -> dict[str, Any]:
 def _session(client: Client, uuid: str) -> dict[str, Any]:
     session = client.sessions.get(uuid)
     task = _task_of(client, session["task_id"])
-    approvals = task.get("approvals", ()) if task else ()
+    about_task = task.get("approvals", []) if task else []
+    own = client.approvals.page(1, _MOST_APPROVALS, session_id=uuid)["approvals"]
+    approvals = [*about_task, *own]
     return {
         "kind": "session",
         "id": uuid,
@@ -98,7 +101,9 @@ def _approval(client: Client, uuid: str) -> dict[str, Any]:
         "id": uuid,
         **_common(approval, approval["approver_role"], asked, task["trace_id"] if task else None, [approval]),
         "task_id": approval["task_id"],
+        "session_id": approval["session_id"],
         "expires_at": approval["expires_at"],
+        "approved_until": approval["approved_until"],
         "consumed_at": approval["consumed_at"],
     }
 

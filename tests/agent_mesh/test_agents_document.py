@@ -1,19 +1,24 @@
 """docs/agents.md: its tables name what there is, and its snippets do what they show, as they are written."""
 
+import inspect
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from string import Template
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from mcp import StdioServerParameters
 from ruamel.yaml import YAML
 
+from agent_mesh import agreement
 from agent_mesh.cli import ending
+from agent_mesh.client import Client
+from agent_mesh.shapes import ApprovalStatus
 from tests.agent_mesh.talking import mesh, talking
 from tests.agent_mesh.test_cli import every_command
 from tests.api import token
@@ -102,8 +107,8 @@ def test_the_python_does_what_it_shows() -> None:
     bearer = token("alice", roles="agent,operator,auditor")
     parts = BLOCK.findall(section(PAGE, "The client") + section(PAGE, "A worker"))
     scripts = list(zip(parts[::2], parts[1::2], strict=True))
-    assert [(kind, shown) for (kind, _), (shown, _) in scripts] == [("python", "text")] * 2
-    with serving() as base:
+    assert [(kind, shown) for (kind, _), (shown, _) in scripts] == [("python", "text")] * 3
+    with serving() as base, Approving(base):
         for (_, script), (_, shown) in scripts:
             done = subprocess.run(
                 [sys.executable, "-c", script.replace(SHOWN, base)],
@@ -115,3 +120,44 @@ def test_the_python_does_what_it_shows() -> None:
                 timeout=60,
             )
             assert (done.stdout, done.stderr) == (shown, "")
+
+
+class Approving:
+    """Mona, a manager, who approves what awaits her while the block runs."""
+
+    def __init__(self, base: str) -> None:
+        self._mona, self._over = Client(base, token("mona", "approver", "manager")), threading.Event()
+        self._thread = threading.Thread(target=self._approve)
+
+    def _approve(self) -> None:
+        while not self._over.wait(0.1):
+            for approval in self._mona.approvals.walk(assignee="me", status="pending"):
+                self._mona.approvals.approve(approval["approval_id"])
+
+    def __enter__(self) -> "Approving":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *how: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._mona.close()
+
+
+def test_an_act_is_gated_by_one_call_in_at_most_five_lines() -> None:
+    [shown] = [text for text in blocks("python") if ".approved(" in text]
+    gate = shown.partition("orchestrator:\n")[2].splitlines()
+    assert (sum("orchestrator." in line for line in gate), len(gate) <= 5) == (1, True)
+    assert shown in page("docs/guides/first-approval.md")
+
+
+def test_every_outcome_that_a_request_may_have_is_explained() -> None:
+    rows = table("| `outcome` |" + PAGE.partition("| `outcome` |")[2].partition("\n\n")[0])
+    explained = {outcome for row in rows for outcome in re.findall(r"`([a-z-]+)`", row[0])}
+    assert explained >= {*get_args(ApprovalStatus), *agreement._OUTCOMES.values(), "already-requested"} - {"approved"}
+
+
+def test_every_argument_of_the_gate_is_explained() -> None:
+    rows = table("| argument |" + PAGE.partition("| argument |")[2].partition("\n\n")[0])
+    explained = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    assert explained == set(inspect.signature(Client.approved).parameters) - {"self", "action", "approver_role"}

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from sessions_app.models import Task
 from tests.agent_mesh.in_process import Wire, client
 from tests.api import token
 from tests.sessions_app.approval_calls import agree, ask, task_id
-from tests.sessions_app.session_calls import session_in
+from tests.sessions_app.session_calls import UNKNOWN_ID, session_in
 from tests.sessions_app.task_calls import claimed, routed
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -54,6 +55,34 @@ def test_a_page_by_number_has_a_total() -> None:
     session_in("pending")
     page = client().sessions.page(1, 1, created_after=datetime.now(UTC) - timedelta(hours=1))
     assert (page["total"], page["page"], page["page_size"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"approver_role": "manager"}, "Neither task_id nor action"),
+        ({"action": {"amount": 1}}, "approver_role is missing"),
+        ({"task_id": UNKNOWN_ID, "session_id": UNKNOWN_ID, "approver_role": "manager"}, "Both task_id and session_id"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_not_sent(asked: Any, said: str) -> None:
+    wire = Wire()
+    with pytest.raises(ValueError, match=said):
+        client(wire=wire).approvals.request(**asked)
+    with pytest.raises(ValueError, match="say why"):
+        client(wire=wire).tasks.delete(UNKNOWN_ID, reason=" ")
+    assert wire.sent == []
+
+
+def test_a_request_without_a_task_belongs_to_a_session_or_to_its_requester() -> None:
+    session, alice = session_in("active"), client()
+    asked = alice.approvals.request(
+        approver_role="manager", session_id=session.pk, action={"amount": 1}, use_within_seconds=60
+    )
+    alone = alice.approvals.request(None, "manager", action={"amount": 1})
+    assert (asked["kind"], asked["session_id"], asked["use_within_seconds"]) == ("action", str(session.pk), 60)
+    assert (alone["kind"], alone["session_id"], alone["task_id"]) == ("action", None, None)
+    assert [one["approval_id"] for one in alice.approvals.walk(session_id=session.pk)] == [asked["approval_id"]]
 
 
 def test_what_has_not_changed_is_none() -> None:

@@ -19,7 +19,7 @@ from agent_mesh.tokens import TokenSource
 from sessions_app.models import Approval, Session, Task
 from tests.agent_mesh.in_process import BASE, Meddle, Waits, Wire, client, lost, problem, refused
 from tests.api import token
-from tests.sessions_app.approval_calls import ACTION, ask
+from tests.sessions_app.approval_calls import ACTION, agree, ask, refuse
 from tests.sessions_app.session_calls import UNKNOWN_ID, session_in
 from tests.sessions_app.task_calls import claimed, routed, task_in
 
@@ -69,7 +69,7 @@ def test_a_session_is_opened_listed_shown_moved_and_deleted(run: Run) -> None:
     assert said(run, "sessions", "show", row)["status"] == "pending"
     assert said(run, "sessions", "move", row, "active", "--reason", "so", "--version", "1")["status"] == "active"
     said(run, "sessions", "move", row, "completed")
-    deleted = said(run, "sessions", "delete", row, bearer=token("olga", **OPERATOR))
+    deleted = said(run, "sessions", "delete", row, "--reason", "so", bearer=token("olga", **OPERATOR))
     assert deleted == {"deleted": row}
     assert not Session.objects.exists()
 
@@ -91,7 +91,7 @@ def test_operators_take_retry_and_delete_tasks(run: Run) -> None:
     assert freed["status"] == "pending"
     assert said(run, "tasks", "retry", str(failed.pk), **olga)["retry_of"] == str(failed.pk)
     over = task_in("completed")
-    assert said(run, "tasks", "delete", str(over.pk), **olga) == {"deleted": str(over.pk)}
+    assert said(run, "tasks", "delete", str(over.pk), "--reason", "so", **olga) == {"deleted": str(over.pk)}
 
 
 def test_waiting_ends_with_how_the_task_ended(run: Run) -> None:
@@ -119,6 +119,68 @@ def test_agents_ask_and_call_off(run: Run) -> None:
     assert [one["status"] for one in said(run, "approvals", "list", "--task", str(task.pk))] == ["pending"]
     assert said(run, "approvals", "show", asked["approval_id"])["action"] == {"amount": 1}
     assert said(run, "approvals", "cancel", asked["approval_id"])["status"] == "cancelled"
+
+
+def test_agents_ask_about_an_action_without_a_task(run: Run) -> None:
+    session = str(session_in("active").pk)
+    words = ("manager", "--action", '{"amount": 1}', "--session", session, "--use-within", "600", "--expires-in", "60")
+    asked = said(run, "approvals", "request", *words)
+    assert (asked["kind"], asked["task_id"], asked["session_id"]) == ("action", None, session)
+    assert [one["approval_id"] for one in said(run, "approvals", "list", "--session", session)] == [
+        asked["approval_id"]
+    ]
+    code, out, _ = run("approvals", "request", *words, "--json")
+    assert (code, json.loads(out)["error"], json.loads(out)["approval_id"]) == (
+        *(1, "already-requested"),
+        asked["approval_id"],
+    )
+    assert run("approvals", "request", "manager")[0] == 2
+
+
+def test_operators_reopen_and_replace_requests(run: Run) -> None:
+    olga = {"bearer": token("olga", **OPERATOR)}
+    rejected = refuse(ask(claimed().task, action=ACTION))
+    words = (str(rejected.task_id), "manager", "--action", json.dumps(ACTION), "--reason", "New offer.")
+    opened = said(run, "approvals", "request", *words, "--reopens", str(rejected.pk), **olga)
+    assert opened["reopens"] == str(rejected.pk)
+    assert [one["outcome"] for one in opened["earlier"]] == ["rejected"]
+    undecidable = ask(claimed().task, approver_role="cfo", action=ACTION)
+    others = (str(undecidable.task_id), "manager", "--reason", "No CFO is known.")
+    replaced = said(run, "approvals", "request", *others, "--replaces", str(undecidable.pk), **olga)
+    assert (replaced["replaces"], replaced["action"]) == (str(undecidable.pk), ACTION)
+
+
+def test_a_decision_is_withdrawn_and_the_list_shows_what_was_set_aside(run: Run) -> None:
+    refuse(ask(held := claimed().task, action={"amount": 2}))
+    approval = ask(held, action=ACTION, required_approvals=2)
+    petra = {"bearer": token("petra", "approver", "manager")}
+    said(run, "approve", str(approval.pk), **petra)
+    left = said(run, "approvals", "withdraw", str(approval.pk), "--comments", "Wrong offer.", **petra)
+    assert [one["set_aside_reason"] for one in left["decisions"]] == ["withdrawn"]
+    code, out, _ = run("inbox", **petra)
+    assert code == 0
+    shown = " ".join(out.split())
+    assert "0 of 2, 1 set aside" in shown.replace("  ", " ")
+    assert ("1 rejected" in shown, "Hansen Tools" in shown, "task" in shown) == (True, True, True)
+
+
+def test_the_inbox_says_in_one_line_that_the_token_may_not_decide(run: Run) -> None:
+    ask()
+    code, _, err = run("inbox", bearer=token("petra", "approver", "manager", client="chat"))
+    assert (code, err.count("\n")) == (0, 1)
+    assert "You see 1 open requests that this token may not decide" in err
+
+
+def test_a_deletion_that_a_second_person_has_to_approve_ends_with_8(run: Run, settings: Any) -> None:
+    settings.DELETE_NEEDS_SECOND_PERSON = True
+    words = ("tasks", "delete", str(task_in("completed").pk), "--reason", "Made by mistake.", "--json")
+    olga = {"bearer": token("olga", **OPERATOR)}
+    code, out, err = run(*words, **olga)
+    assert (code, json.loads(out)["status"], "run the same command again" in err) == (8, "pending", True)
+    agree(Approval.objects.get())
+    code, out, _ = run(*words, **olga)
+    assert (code, json.loads(out)) == (0, {"deleted": words[2]})
+    assert run("tasks", "delete", UNKNOWN_ID, "--reason", " ", **olga)[0] == 2
 
 
 def test_the_trail_is_shown_the_newest_last(run: Run) -> None:
@@ -181,7 +243,7 @@ def test_the_health_of_the_service_needs_no_token(run: Run) -> None:
 
 ENDS: dict[str, tuple[tuple[str, ...], dict[str, Any], int, str]] = {
     "refused": (("sessions", "move", "{completed}", "active"), {}, 1, "illegal-transition"),
-    "forbidden": (("sessions", "delete", "{completed}"), {}, 1, "forbidden"),
+    "forbidden": (("sessions", "delete", "{completed}", "--reason", "so"), {}, 1, "forbidden"),
     "wrong use": (("tasks", "show", "abc"), {}, 2, "invalid-request"),
     "an empty id": (("tasks", "show", ""), {}, 2, "ValueError"),
     "away": (("tasks", "list"), {"away": True}, 3, "Unreachable"),

@@ -30,7 +30,7 @@ CALLS: dict[str, tuple[Callable[[Client], Any], Use]] = {
     "get_session": (lambda c: c.sessions.get, lambda c, r: c.sessions.get(r.row.pk)),
     "update_session": (lambda c: c.sessions.update, lambda c, r: c.sessions.update(r.row.pk, status="active")),
     "patch_session": (lambda c: c.sessions.patch, lambda c, r: c.sessions.patch(r.row.pk, {"metadata": None})),
-    "delete_session": (lambda c: c.sessions.delete, lambda c, r: c.sessions.delete(r.row.pk, version=3)),
+    "delete_session": (lambda c: c.sessions.delete, lambda c, r: c.sessions.delete(r.row.pk, reason="so", version=3)),
     "route_task": (lambda c: c.tasks.route, lambda c, _: c.tasks.route("finance", "routing")),
     "create_task": (
         lambda c: c.tasks.create,
@@ -49,7 +49,7 @@ CALLS: dict[str, tuple[Callable[[Client], Any], Use]] = {
     "cancel_task": (lambda c: c.tasks.cancel, lambda c, r: c.tasks.cancel(r.row.pk, reason="so", version=1)),
     "force_release_task": (lambda c: c.tasks.force_release, lambda c, r: c.tasks.force_release(r.row.pk, reason="so")),
     "retry_task": (lambda c: c.tasks.retry, lambda c, r: c.tasks.retry(r.row.pk)),
-    "delete_task": (lambda c: c.tasks.delete, lambda c, r: c.tasks.delete(r.row.pk)),
+    "delete_task": (lambda c: c.tasks.delete, lambda c, r: c.tasks.delete(r.row.pk, reason="so")),
     "request_or_decide_approval": (
         lambda c: c.approvals.request,
         lambda c, r: c.approvals.request(r.body["task_id"], "manager", action={"amount": 1}),
@@ -58,6 +58,7 @@ CALLS: dict[str, tuple[Callable[[Client], Any], Use]] = {
     "get_approval": (lambda c: c.approvals.get, lambda c, r: c.approvals.get(f"approval-{r.row.pk}")),
     "approve_approval": (lambda c: c.approvals.approve, lambda c, r: c.approvals.approve(r.row.pk, comments="so")),
     "reject_approval": (lambda c: c.approvals.reject, lambda c, r: c.approvals.reject(r.row.pk)),
+    "withdraw_approval": (lambda c: c.approvals.withdraw, lambda c, r: c.approvals.withdraw(r.row.pk, comments="so")),
     "cancel_approval": (lambda c: c.approvals.cancel, lambda c, r: c.approvals.cancel(r.row.pk)),
     "consume_approval": (lambda c: c.approvals.consume, lambda c, r: c.approvals.consume(r.row.pk, r.body["action"])),
     "list_events": (lambda c: c.audit.page, lambda c, _: c.audit.page(order="oldest")),
@@ -172,6 +173,7 @@ SHAPES = {
     "Approval": shapes.Approval,
     "ApprovalPage": shapes.ApprovalPage,
     "DecisionOut": shapes.Decision,
+    "EarlierOut": shapes.Earlier,
     "DecidedOut": shapes.Decided,
     "Event": shapes.Event,
     "EventPage": shapes.EventPage,
@@ -195,6 +197,7 @@ def test_a_shape_has_the_fields_of_the_document(name: str) -> None:
         ("TaskStatus", shapes.TaskStatus),
         ("ApprovalStatus", shapes.ApprovalStatus),
         ("Verdict", shapes.Verdict),
+        ("ApprovalKind", shapes.ApprovalKind),
     ],
 )
 def test_the_states_are_the_documents(said: str, known: Any) -> None:

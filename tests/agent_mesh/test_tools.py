@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MONA = {"agent_roles": "manager"}
 REQUIRED = {
     "send_task": ["target", "task"],
-    "request_approval": ["task_id", "approver_role", "reason"],
+    "request_approval": ["approver_role", "reason"],
     "notify": ["target", "message"],
     "fetch_status": ["task_id"],
     "claim_task": [],
@@ -32,7 +32,8 @@ REQUIRED = {
 OPTIONAL = {
     "send_task": {"context", "from_role", "idempotency_key"},
     "request_approval": {
-        *("decision", "comments", "action", "required_approvals", "expires_in_seconds", "idempotency_key"),
+        *("decision", "comments", "action", "task_id", "session_id", "required_approvals", "expires_in_seconds"),
+        *("use_within_seconds", "idempotency_key"),
     },
     "notify": {"priority", "from_role", "idempotency_key"},
     "fetch_status": set[str](),

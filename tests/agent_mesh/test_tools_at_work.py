@@ -145,6 +145,64 @@ def test_what_people_agreed_to_is_used_once_and_for_nothing_else() -> None:
         assert alice.fails("consume_approval", **used, action=ACTION)["error"] == "already-consumed"
 
 
+BARE = {"approver_role": "manager", "reason": "Above the limit."}
+
+
+def test_an_act_is_gated_without_a_task() -> None:
+    with mesh() as alice:
+        answer = alice.call("request_approval", **BARE, action=ACTION, use_within_seconds=600)
+        asked = answer.structured_content or {}
+        assert (asked["kind"], asked["task_id"], asked["use_within_seconds"]) == ("action", None, 600)
+        assert "can be used for 600 seconds after that" in text(answer)
+        approval = agree(Approval.objects.get())
+        waited = alice.call("await_approval", approval_id=asked["approval_id"])
+        until = (waited.structured_content or {})["approved_until"]
+        assert text(waited).startswith(f"Approval {approval.pk} is approved: use it before {until}, then it lapses.")
+        assert alice.does("consume_approval", approval_id=asked["approval_id"], action=ACTION)["consumed_at"]
+        waited = alice.call("await_approval", approval_id=asked["approval_id"])
+        assert "is approved, and was used at 20" in text(waited)
+    assert not Task.objects.exists()
+
+
+def test_without_a_task_and_an_action_it_is_a_mistake() -> None:
+    with mesh() as alice:
+        assert "Neither task_id nor action" in alice.fails("request_approval", **BARE)["text"]
+        asked = {**BARE, "action": ACTION, "task_id": UNKNOWN_ID, "session_id": UNKNOWN_ID}
+        assert "Both task_id and session_id" in alice.fails("request_approval", **asked)["text"]
+        assert (
+            "not of a task" in alice.fails("request_approval", **{**asked, "session_id": f"task-{UNKNOWN_ID}"})["text"]
+        )
+
+
+def test_asking_twice_names_the_request_to_await() -> None:
+    with mesh() as alice:
+        asked = alice.does("request_approval", **BARE, action=ACTION)["approval_id"]
+        told = alice.fails("request_approval", **BARE, action=ACTION)
+    assert (told["error"], told["approval_id"]) == ("already-requested", asked)
+    assert f"Do not ask again: await_approval {asked}, then consume_approval" in told["text"]
+
+
+def test_a_rejection_stands_and_later_requests_of_the_session_show_it() -> None:
+    with mesh() as alice:
+        session = client().sessions.open("finance")["session_id"]
+        asked = {**BARE, "session_id": f"session-{session}"}
+        alice.does("request_approval", **asked, action=ACTION)
+        rejected = refuse(Approval.objects.get(), comments="Too\ndear.")
+        told = alice.fails("request_approval", **asked, action=ACTION)
+        assert (told["error"], told["rejected"]["approval_id"]) == ("already-rejected", str(rejected.pk))
+        assert "do not do it, and do not ask again" in told["text"]
+        cheaper = alice.call("request_approval", **asked, action={**ACTION, "amount": 1})
+        assert "Rejected before by manager: 'Too dear.'." in text(cheaper)
+        shown = alice.does("fetch_status", task_id=session)
+    assert [one["status"] for one in shown["approvals"]] == ["pending", "rejected"]
+
+
+def test_there_is_no_lease_to_keep_without_a_task() -> None:
+    with mesh() as alice:
+        asked = alice.does("request_approval", **BARE, action=ACTION)["approval_id"]
+        assert "leave lease_token out" in alice.fails("await_approval", approval_id=asked, lease_token="so")["text"]
+
+
 def test_waiting_ends_with_a_refusal_too() -> None:
     approval = refuse(ask())
     with mesh() as alice:

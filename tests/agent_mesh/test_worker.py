@@ -11,8 +11,9 @@ import pytest
 from django.db import connections
 
 from agent_mesh import ending
+from agent_mesh.agreement import NotApproved
 from agent_mesh.problems import Refused, Unreachable
-from agent_mesh.work import CannotDo, NotAgreed, NotWanted, Work
+from agent_mesh.work import CannotDo, NotWanted, Work
 from agent_mesh.worker import Worker
 from sessions_app.models import Approval, Task
 from tests.agent_mesh.in_process import Meddle, Wire, client, lost, problem, refused
@@ -456,12 +457,14 @@ def test_what_people_agreed_to_is_used_once() -> None:
 
 def test_what_people_refuse_fails_the_task() -> None:
     def purchase(work: Work) -> None:
-        with pytest.raises(NotAgreed) as why:
+        with pytest.raises(NotApproved) as why:
             work.agreement("manager", ACTION)
-        assert why.value.approval["status"] == "rejected"
+        assert why.value.outcome == "rejected"
         raise why.value
 
     task = buy("reject", purchase)
     assert task.status == "failed"
-    assert task.error == {"code": "approval-rejected", "message": "The approval is rejected."}
-    assert Approval.objects.get().consumed_at is None
+    approval = Approval.objects.get()
+    message = f"Approval {approval.pk} is rejected by local|petra: no comments."
+    assert task.error == {"code": "approval-rejected", "message": message}
+    assert approval.consumed_at is None
