@@ -3,7 +3,8 @@
 The 120 budget sessions of finance-quarter.json are opened by agents of five roles, taken along every legal path, pushed
 along every illegal one, and called by those who may not. Forty more are left to run out of time, which sweeps at once
 find. Meanwhile the roles route a month of tasks to each other, and three workers do them, of which one is killed. Last
-comes a purchase that two of three managers must agree to; its trail is sealed, verified and printed.
+comes a purchase that two of three managers must agree to, and a payment run that an agent gates without a task; the
+trail of the purchase is sealed, verified and printed.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any
 
 from checks import Check, table
 from expiry import let_expire, open_waning
+from gate import gate_an_act
 from journeys import LEGAL, Journey, travel_all
 from lists import check_lists, counts
 from month import WORKERS, run_month
@@ -76,10 +78,12 @@ def make_purchase(buyer: Caller, late: Late) -> list[Check]:
     others = {"procurement-agent": (*approving, "--service-account"), "operator": ("--roles", "operator,approver")}
     asker, operator = call_in(buyer.base, others).values()
     purchase = buy(buyer, managers, {"buyer as approver": asker, "operator": operator})
+    gated = list(gate_an_act(buyer, managers, operator))
     lateness = list(come_too_late(late, buyer, managers))
     print("\nA purchase that two of three managers must agree to:\n\n" + table([*purchase.checks, *lateness]))
     print(f"\n{purchase.told}")
-    checks = [*purchase.checks, *lateness]
+    print("\nA payment run that its agent gates, without a task:\n\n" + table(gated))
+    checks = [*purchase.checks, *gated, *lateness]
     if not any(check.differs for check in purchase.checks):
         auditor = call_in(buyer.base, {"auditor": ("--roles", "auditor")})["auditor"]
         checks += [*show_purchase(purchase, auditor), *seal_and_verify(purchase, auditor)]

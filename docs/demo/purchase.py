@@ -68,7 +68,7 @@ def buy(buyer: Caller, managers: Mapping[str, Caller], others: Mapping[str, Call
         task, approval = f"/tasks/{made.body['task_id']}", f"/approvals/{asked.body['approval_id']}"
         checks += _while_it_waits(buyer, task, approval, managers, others)
         with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(_wait_for_the_outcome, buyer, approval)
+            waiting = pool.submit(wait_for_the_outcome, buyer, approval)
             checks += _agree(approval, managers)
             granted, told = _granted(waiting, time.monotonic())
             checks.append(granted)
@@ -104,7 +104,7 @@ def _while_it_waits(
     yield refused("used before it is granted", early, 409, "illegal-transition", to="consumed")
 
 
-def _wait_for_the_outcome(buyer: Caller, approval: str) -> tuple[Answer, float]:
+def wait_for_the_outcome(buyer: Caller, approval: str) -> tuple[Answer, float]:
     """As an agent does: again and again, since a vote is a version as well. The answer, and when it came."""
     until, version = time.monotonic() + _PATIENCE_SECONDS, 1
     while True:
