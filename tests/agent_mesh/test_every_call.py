@@ -58,7 +58,7 @@ CALLS: dict[str, tuple[Callable[[Client], Any], Use]] = {
     "get_approval": (lambda c: c.approvals.get, lambda c, r: c.approvals.get(f"approval-{r.row.pk}")),
     "approve_approval": (lambda c: c.approvals.approve, lambda c, r: c.approvals.approve(r.row.pk, comments="so")),
     "reject_approval": (lambda c: c.approvals.reject, lambda c, r: c.approvals.reject(r.row.pk)),
-    "withdraw_approval": (lambda c: c.approvals.withdraw, lambda c, r: c.approvals.withdraw(r.row.pk, comments="so")),
+    "withdraw_decision": (lambda c: c.approvals.withdraw, lambda c, r: c.approvals.withdraw(r.row.pk, comments="so")),
     "cancel_approval": (lambda c: c.approvals.cancel, lambda c, r: c.approvals.cancel(r.row.pk)),
     "consume_approval": (lambda c: c.approvals.consume, lambda c, r: c.approvals.consume(r.row.pk, r.body["action"])),
     "list_events": (lambda c: c.audit.page, lambda c, _: c.audit.page(order="oldest")),
@@ -197,8 +197,14 @@ def test_a_shape_has_the_fields_of_the_document(name: str) -> None:
         ("TaskStatus", shapes.TaskStatus),
         ("ApprovalStatus", shapes.ApprovalStatus),
         ("Verdict", shapes.Verdict),
-        ("ApprovalKind", shapes.ApprovalKind),
     ],
 )
 def test_the_states_are_the_documents(said: str, known: Any) -> None:
     assert list(typing.get_args(known)) == document()["components"]["schemas"][said]["enum"]
+
+
+@pytest.mark.django_db
+def test_the_kinds_of_requests_are_the_documents() -> None:
+    schema = document()["components"]["schemas"]["Approval"]["properties"]["kind"]
+    [one] = schema.get("allOf", [schema])
+    assert list(typing.get_args(shapes.ApprovalKind)) == resolved(one)["enum"]
