@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from decimal import Decimal
 from typing import Any, NoReturn
 
 from orchestrator.problems import InvalidJson
@@ -10,15 +11,20 @@ from orchestrator.problems import InvalidJson
 MAX_DEPTH = 32
 MAX_NODES = 10_000
 MAX_INT = 2**53
+MAX_NUMBER_LENGTH = 400
+"""In characters. Every double fits, written out in digits without an exponent."""
 
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _LONGEST_INT = len(str(MAX_INT)) + 1
+_EXPONENT = re.compile("[eE]")
+_NONZERO = re.compile("[1-9]")
 
 
 def parse(body: bytes) -> Any:
-    """JSON text (RFC 8259) as Python values: what two readers could understand differently is refused (RFC 7493).
+    """Return the Python values of a JSON text (RFC 8259).
 
-    Raises InvalidJson.
+    What two readers could understand differently is refused (RFC 7493), and so is a number that a double does not keep:
+    its digits would change between what the caller sent, what people agree to and what is stored. Raises InvalidJson.
     """
     if body.startswith(b"\xef\xbb\xbf"):
         raise InvalidJson("The body starts with a byte order mark.")
@@ -50,16 +56,30 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _int(digits: str) -> int:
     # Length first: turning a million digits into a number takes quadratic time.
     if len(digits) > _LONGEST_INT or abs(int(digits)) > MAX_INT:
-        raise InvalidJson("A whole number is beyond ±2^53.")
+        raise InvalidJson("A whole number is beyond ±2^53. Send it as text.")
     return int(digits)
 
 
 def _float(digits: str) -> float:
+    """Return the double that keeps exactly the decimal value of these digits. Raise InvalidJson where none does."""
+    # Length first: the work on a number must not grow with the body.
+    if len(digits) > MAX_NUMBER_LENGTH:
+        raise InvalidJson(f"A number has more than {MAX_NUMBER_LENGTH} characters. Send it as text.")
     value = float(digits)
     if not math.isfinite(value):
-        raise InvalidJson("A number is too large.")
+        raise InvalidJson(f"A number is too large for a double: {digits}. Send it as text.")
+    if not _keeps(value, digits):
+        raise InvalidJson(f"A double does not keep the number {digits}: it becomes {value!r}. Send it as text.")
     # PostgreSQL keeps no negative zero: without this, the same document would differ from itself.
     return value + 0.0
+
+
+def _keeps(value: float, digits: str) -> bool:
+    """Return whether the shortest text of the double is the same decimal number as the digits."""
+    if value == 0:
+        # A zero may have an exponent that Decimal refuses; any other digit was lost to underflow.
+        return not _NONZERO.search(_EXPONENT.split(digits)[0])
+    return Decimal(repr(value)) == Decimal(digits)
 
 
 def _constant(name: str) -> NoReturn:

@@ -33,8 +33,8 @@ class Problem(Exception):  # noqa: N818  a refusal is not an error of ours
 class InvalidRequest(Problem):
     """The request is understood but something in it is missing, of the wrong kind, too long or not known.
 
-    `errors` names each field (or query parameter) and says what is wrong with it. Nothing was done; mend the request
-    and send it again.
+    `errors` names each field (or query parameter) and says what is wrong with it. A member of the body that is not
+    known is refused too, with the nearest known name. Nothing was done; mend the request and send it again.
     """
 
     status = 400
@@ -50,7 +50,9 @@ class InvalidJson(Problem):
     """The body is not JSON as RFC 8259 has it, or is JSON that two readers could understand differently.
 
     Bodies are UTF-8 without a byte order mark. Refused are: duplicate keys, NUL characters, lone surrogates, NaN and
-    Infinity, whole numbers beyond ±2^53, more than 32 levels, more than 10,000 values.
+    Infinity, whole numbers beyond ±2^53, more than 32 levels, more than 10,000 values. A number that a double does not
+    keep exactly is refused too, such as `90071992547409.921`, `9007199254740993.0` or `1e400`, and so is one of more
+    than 400 characters. Send such a number as text.
     """
 
     status = 400
@@ -205,7 +207,8 @@ class UnsupportedMediaType(Problem):
 
 
 class KeyMismatch(Problem):
-    """This `Idempotency-Key` was used for another request: another method, path, query, `If-Match` or body.
+    """This `Idempotency-Key` was used for another request: another method, path, query, `If-Match`, `Prefer` or
+    body.
 
     Nothing was done. Use a new key for a new request.
     """

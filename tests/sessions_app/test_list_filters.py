@@ -349,6 +349,14 @@ def test_finds_by_metadata(agent: Api, by_document: dict[str, str]) -> None:
         assert found == expected, f"metadata.{path}={value}"
 
 
+def test_a_number_that_no_double_keeps_is_read_as_text_alone(agent: Api) -> None:
+    amounts: list[Any] = [90071992547409.92, "90071992547409.921", 9007199254740992]
+    rows = [str(seeding.sessions(metadata={"amount": amount})[0].id) for amount in amounts]
+    assert ids(agent, **{"metadata.amount": "90071992547409.920"}) == {rows[0]}
+    assert ids(agent, **{"metadata.amount": "90071992547409.921"}) == {rows[1]}
+    assert ids(agent, **{"metadata.amount": "9007199254740993.0"}) == set()
+
+
 def test_finds_text_that_looks_like_code(agent: Api) -> None:
     for text in (
         "'; DROP TABLE sessions; --",
