@@ -15,6 +15,7 @@ from django.db.models import Q, QuerySet
 from audit_app.models import AuditEvent
 from audit_app.trail import Action
 from orchestrator import parsing
+from orchestrator.names import normal
 from orchestrator.problems import InvalidJson
 
 NEWEST = 50_000
@@ -39,7 +40,7 @@ def by_word(word: str, newest: Q) -> Q:
     """The events of a trace, or those among the newest of a role or with a value (`key=value`) in their metadata."""
     key, equals, value = word.partition("=")
     if not equals:
-        return Q(trace_id=word) | (Q(role=word) & newest)
+        return Q(trace_id=word) | (Q(role=normal(word)) & newest)
     names = key.split(".")
     if not all(names) or len(names) > _MAX_DEPTH:
         return Q(pk__in=())

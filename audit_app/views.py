@@ -16,7 +16,7 @@ from audit_app.models import AuditEvent
 from audit_app.serializers import IngestBody, event_out, events_out
 from orchestrator import pagination
 from orchestrator.actors import Actor
-from orchestrator.filters import conditions
+from orchestrator.filters import conditions, filter_scope
 from orchestrator.pagination import PARAMETERS, Order
 from orchestrator.problems import InvalidRequest
 from orchestrator.traces import TRACE_ID
@@ -48,7 +48,7 @@ class EventViewSet(ApiViewSet):
             raise InvalidRequest([(ORDER, f"It must be one of {', '.join(_ORDERS)}.")])
         filters = {name: text for name, text in query.items() if name not in PARAMETERS}
         rows = _events(self.actor, filters)
-        scope = json.dumps(["events", self.actor.tenant, sorted(filters.items())])
+        scope = json.dumps(["events", self.actor.tenant, filter_scope(filters)])
         return Response(pagination.page(rows, ask, name="events", scope=scope, shapes=events_out, order=order))
 
     def retrieve(self, request: Request, pk: str) -> Response:

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from orchestrator import jwks
+from orchestrator import jwks, names
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role
 from orchestrator.claims import InvalidToken, moment, path, short_text, text_or_empty, words
 from orchestrator.problems import Forbidden
@@ -183,10 +183,10 @@ def tenant_in(claims: Mapping[str, Any], issuer: jwks.Issuer) -> str:
     tenant = path(claims, settings.OIDC_TENANT_CLAIM)
     if tenant is None:
         tenant = issuer.fallback_tenant
-    known = isinstance(tenant, str) and 0 < len(tenant) <= 64 and tenant.isprintable()
-    if not known or not issuer.may_assert(str(tenant)):
+    named = names.normal(tenant) if isinstance(tenant, str) else ""
+    if not (len(named) <= 64 and names.is_clear(named) and issuer.may_assert(named)):
         raise Forbidden("Your token names no tenant that its issuer may speak for.")
-    return str(tenant)
+    return named
 
 
 class CallerAuthentication(BaseAuthentication):

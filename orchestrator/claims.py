@@ -1,9 +1,10 @@
 """Reading claims: values that somebody else wrote, taken only in the form we expect."""
 
-import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+from orchestrator import names
 
 _LONGEST = 255
 
@@ -28,26 +29,27 @@ def path(claims: Mapping[str, Any], dotted: str) -> Any:
 
 
 def words(claims: Mapping[str, Any], dotted: str) -> list[str]:
-    """A list of printable words at a dotted path; all else in it is passed over. A lone word is a list of one."""
+    """Return the clear names of a list at a dotted path, in NFC. All else in it is ignored; a text is a list of one."""
     value = path(claims, dotted)
-    found = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    return [word for word in found if isinstance(word, str) and 0 < len(word) <= _LONGEST and word.isprintable()]
+    listed = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    named = [names.normal(word) for word in listed if isinstance(word, str) and len(word) <= _LONGEST]
+    return [name for name in named if len(name) <= _LONGEST and names.is_clear(name)]
 
 
 def short_text(claims: Mapping[str, Any], name: str, default: str | None = None) -> str:
-    """A printable claim of 1 to 255 characters. Raises InvalidToken."""
+    """Return a claim of 1 to 255 characters in NFC. Raise InvalidToken where it is missing or is no clear name."""
     value = claims.get(name, default)
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST or not value.isprintable():
+    text = names.normal(value) if isinstance(value, str) and len(value) <= _LONGEST else ""
+    if len(text) > _LONGEST or not names.is_clear(text):
         raise InvalidToken(f"{name} is missing or unusable")
-    return value
+    return text
 
 
 def text_or_empty(claims: Mapping[str, Any], name: str) -> str:
-    """Return a printable claim of 1 to 255 characters, in NFC, or "" where it is missing or unusable."""
+    """Return a claim of 1 to 255 characters in NFC, or "" where it is missing or unusable."""
     value = claims.get(name)
-    if not isinstance(value, str) or len(value) > _LONGEST or not value.isprintable() or not value.strip():
-        return ""
-    return unicodedata.normalize("NFC", value)
+    text = names.normal(value) if isinstance(value, str) and len(value) <= _LONGEST else ""
+    return text if len(text) <= _LONGEST and names.is_clear(text) else ""
 
 
 def moment(claims: Mapping[str, Any], name: str) -> datetime | None:

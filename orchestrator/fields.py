@@ -5,7 +5,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from orchestrator import documents, ids, moments
+from orchestrator import documents, ids, moments, names
 
 MAX_TEXT = 4000
 
@@ -26,15 +26,20 @@ class Text(serializers.CharField):
 
 
 class Name(Text):
-    """A role or a kind: printable, without white space around it, since two that look alike must be alike."""
+    """A role, a kind or another name, in NFC: two names that look the same must be the same."""
 
-    default_error_messages = {"unclean": "It must be printable and must not begin or end with white space."}  # noqa: RUF012
+    default_error_messages = {  # noqa: RUF012
+        "unclean": "It must be printable and must not begin or end with white space.",
+        "unseen": "It has a character that cannot be seen.",
+    }
 
     def to_internal_value(self, data: Any) -> str:
-        """Refuse what cannot be told apart by eye."""
-        name = super().to_internal_value(data)
+        """Return the name in NFC. Refuse invisible characters and white space around it."""
+        name = names.normal(super().to_internal_value(data))
         if name != name.strip() or not name.isprintable():
             self.fail("unclean")
+        if not names.is_clear(name):
+            self.fail("unseen")
         return name
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from django.db.models import Q, TextChoices
 
-from orchestrator import ids, moments, parsing
+from orchestrator import ids, moments, names, parsing
 from orchestrator.problems import InvalidRequest
 
 Reader = Callable[[str], Q]
@@ -38,19 +38,37 @@ def equal(column: str) -> Reader:
     return lambda text: Q(**{column: text})
 
 
+def named(column: str) -> Reader:
+    """A name such as a role, in NFC as names are stored."""
+
+    def read(text: str) -> Q:
+        if text and not names.is_clear(names.normal(text)):
+            raise Refused("It has a character that cannot be seen.")
+        return Q(**{column: names.normal(text)})
+
+    return read
+
+
+def filter_scope(filters: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the filters in the form that cursors are bound to: by name, with the values in NFC."""
+    return sorted((parameter, names.normal(text)) for parameter, text in filters.items())
+
+
 def identity(who: str) -> Reader:
     """`<issuer>|<subject>`, as identities are written; `who` is what the columns begin with, such as `created_by`.
 
-    Either may have bars of its own: every reading counts.
+    Either may have bars of its own: every reading counts. Subjects are stored in NFC.
     """
 
     def read(text: str) -> Q:
+        if text and not names.is_clear(names.normal(text)):
+            raise Refused("It has a character that cannot be seen.")
         parts = text.split("|")
         readings = [("|".join(parts[:at]), "|".join(parts[at:])) for at in range(1, min(len(parts), _MOST_BARS))]
         found = Q()
         for issuer, subject in readings:
             if issuer and subject:
-                found |= Q(**{f"{who}_issuer": issuer, f"{who}_subject": subject})
+                found |= Q(**{f"{who}_issuer": issuer, f"{who}_subject": names.normal(subject)})
         if not found:
             raise Refused("It must be <issuer>|<subject>.")
         return found
@@ -90,17 +108,17 @@ def conditions(
     Raises InvalidRequest that names each parameter it cannot read.
     """
     found, errors = Q(), []
-    for name, text in query.items():
+    for parameter, text in query.items():
         try:
-            if parsing.UNSTORABLE.search(name + text):
+            if parsing.UNSTORABLE.search(parameter + text):
                 raise Refused("It has a NUL character or a lone surrogate.")
-            if name in known:
-                found &= known[name](text)
+            if parameter in known:
+                found &= known[parameter](text)
             for beginning, reader in (beginnings or {}).items():
-                if name.startswith(beginning):
-                    found &= reader(name.removeprefix(beginning), text)
+                if parameter.startswith(beginning):
+                    found &= reader(parameter.removeprefix(beginning), text)
         except Refused as refusal:
-            errors.append((name, str(refusal)))
+            errors.append((parameter, str(refusal)))
     if errors:
         raise InvalidRequest(errors)
     return found

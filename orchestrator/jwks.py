@@ -9,7 +9,7 @@ from django.conf import settings
 from jwt import PyJWK
 from jwt.algorithms import OKPAlgorithm
 
-from orchestrator import local_key, person_rules
+from orchestrator import local_key, names, person_rules
 from orchestrator.key_cache import KeyCache, discovered_keys, fetch_json
 from orchestrator.person_rules import Condition, PersonRules
 
@@ -56,7 +56,7 @@ def _configured(given: Mapping[str, Any], *, alone: bool) -> Issuer:
         name=given["issuer"],
         audience=given["audience"],
         key=KeyCache(partial(fetch_json, address) if address else discovered_keys(given["issuer"])).key,
-        tenants=frozenset(given["tenants"]),
+        tenants=frozenset(map(names.normal, given["tenants"])),
         fallback_tenant="default" if alone else None,
         person_rules=person_rules.read(given.get("person_rules")),
     )

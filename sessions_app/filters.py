@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import Q
 
 from orchestrator import parsing
-from orchestrator.filters import Beginning, Reader, Refused, equal, identity, moment, statuses, uuid
+from orchestrator.filters import Beginning, Reader, Refused, equal, identity, moment, named, statuses, uuid
 from orchestrator.problems import InvalidJson
 from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.session import SessionStatus
@@ -17,7 +17,7 @@ _MAX_DEPTH = 30
 
 SESSION_FILTERS: Mapping[str, Reader] = {
     "status": statuses(SessionStatus),
-    "agent_role": equal("role"),
+    "agent_role": named("role"),
     "task_id": uuid("task_id", "task"),
     "created_by": identity("created_by"),
     "created_after": moment("created_at__gte"),
@@ -26,10 +26,10 @@ SESSION_FILTERS: Mapping[str, Reader] = {
 
 TASK_FILTERS: Mapping[str, Reader] = {
     "status": statuses(TaskStatus),
-    "to_role": equal("to_role"),
-    "target": equal("to_role"),
-    "from_role": equal("from_role"),
-    "task_type": equal("task_type"),
+    "to_role": named("to_role"),
+    "target": named("to_role"),
+    "from_role": named("from_role"),
+    "task_type": named("task_type"),
     "trace_id": equal("trace_id"),
     "created_by": identity("created_by"),
     "created_after": moment("created_at__gte"),
@@ -38,7 +38,7 @@ TASK_FILTERS: Mapping[str, Reader] = {
 
 APPROVAL_FILTERS: Mapping[str, Reader] = {
     "status": statuses(ApprovalStatus),
-    "approver_role": equal("approver_role"),
+    "approver_role": named("approver_role"),
     "task_id": uuid("task_id", "task"),
     "session_id": uuid("session_id", "session"),
     "created_by": identity("created_by"),

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.text import smart_split, unescape_string_literal
 from unfold.contrib.filters.admin import TextFilter
 
-from orchestrator import ids
+from orchestrator import ids, names
 
 _UUID_LENGTH = 36
 
@@ -39,7 +39,7 @@ class Exactly(TextFilter):  # type: ignore[misc]  # unfold has no types
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Nothing where nothing was typed."""
-        typed = (self.value() or "").strip()
+        typed = names.normal((self.value() or "").strip())
         return queryset.filter(**{self.parameter_name: typed}) if typed else queryset
 
 

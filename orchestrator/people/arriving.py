@@ -12,7 +12,7 @@ from django.db import connection
 from orchestrator import boundary
 from orchestrator.actors import Identity, Role
 from orchestrator.auth import roles_in, tenant_in, verified_claims
-from orchestrator.claims import InvalidToken, path, words
+from orchestrator.claims import InvalidToken, path, short_text, words
 from orchestrator.jwks import Issuer
 from orchestrator.people.models import Person
 from orchestrator.problems import Forbidden, Problem
@@ -32,7 +32,7 @@ def arrive(claims: Mapping[str, Any], access_token: object, issuer: Issuer) -> P
     Raises Forbidden for somebody who was cut off, who holds no role that the admin is for (the row then says so too)
     or whose tenant the issuer may not speak for; ServiceUnavailable without a database.
     """
-    identity = Identity(issuer.name, claims["sub"])
+    identity = Identity(issuer.name, short_text(claims, "sub"))
     columns = {**_rights(claims, access_token, issuer), **_names(claims)}
     person = boundary.write(lambda: _written(identity, columns))
     if not person.is_staff:

@@ -13,6 +13,7 @@ from orchestrator.admin import showing
 from orchestrator.admin.acting import actor_of
 from orchestrator.admin.paging import BoundedList
 from orchestrator.admin.search import exactly, identified
+from orchestrator.names import normal
 from orchestrator.problems import InvalidRequest
 from sessions_app import approvers, inbox, steering
 from sessions_app.admin.approval_moves import DECISIONS, MOVES
@@ -103,7 +104,7 @@ class ApprovalAdmin(RecordedAdmin):
             # Without an id a nullable column would be compared with NULL.
             if (pk := ids.read(term, noun)) is not None:
                 condition |= Q(**{column: pk})
-        return condition or Q(approver_role=term)
+        return condition or Q(approver_role=normal(term))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ApprovalList]:
         """Return the list that counts known approvers."""

@@ -13,7 +13,7 @@ from django.urls import URLPattern, path, reverse
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from orchestrator import boundary
+from orchestrator import boundary, names
 from orchestrator.actors import Actor, Identity
 from orchestrator.admin import showing
 from orchestrator.admin.acting import actor_of
@@ -91,7 +91,9 @@ class PersonAdmin(Looking):
     ) -> tuple[QuerySet[Any], bool]:
         """The people who answer to every word."""
         for term in terms(search_term):
-            queryset = queryset.filter(Q(subject=term) | Q(email__iexact=term) | Q(last_name__iexact=term))
+            queryset = queryset.filter(
+                Q(subject=names.normal(term)) | Q(email__iexact=term) | Q(last_name__iexact=term)
+            )
         return queryset, False
 
     def get_urls(self) -> list[URLPattern]:

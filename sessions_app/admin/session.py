@@ -7,6 +7,7 @@ from django.contrib.admin import DateFieldListFilter, action, display
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 
+from orchestrator import names
 from orchestrator.actors import Actor
 from orchestrator.admin import showing
 from orchestrator.admin.search import as_uuid, exactly
@@ -67,7 +68,7 @@ class SessionAdmin(RecordedAdmin):
         if pk := as_uuid(term):
             return Q(pk=pk)
         key, equals, value = term.partition("=")
-        return contained(key, value) if equals else Q(role=term)
+        return contained(key, value) if equals else Q(role=names.normal(term))
 
     def parts(self, row: Session, actor: Actor) -> list[dict[str, Any]]:
         """Return the requests about actions of the session, as far as this actor sees them."""

@@ -6,7 +6,7 @@ from django.contrib.admin import DateFieldListFilter, action, display
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from orchestrator import ids
+from orchestrator import ids, names
 from orchestrator.actors import Actor, Role
 from orchestrator.admin import showing
 from orchestrator.admin.acting import actor_of
@@ -52,7 +52,8 @@ class TaskAdmin(RecordedAdmin):
         trace = Q(trace_id=term)
         if pk := ids.read(term, Task.NOUN):
             return Q(pk=pk) | trace
-        return Q(to_role=term) | Q(from_role=term) | trace
+        role = names.normal(term)
+        return Q(to_role=role) | Q(from_role=role) | trace
 
     def parts(self, row: Task, actor: Actor) -> list[dict[str, Any]]:
         """Approvals, attempts, sessions, and what retries it."""

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orchestrator import conditional, pagination
-from orchestrator.filters import conditions
+from orchestrator.filters import conditions, filter_scope
 from orchestrator.pagination import PARAMETERS
 from orchestrator.problems import InvalidRequest
 from orchestrator.views import ApiViewSet, one, read_body, read_id, refuse_body, unchanged
@@ -44,7 +44,7 @@ class SessionViewSet(ApiViewSet):
         ask = pagination.wanted(query)
         filters = {name: text for name, text in query.items() if name not in PARAMETERS}
         rows = permissions.visible(Session, self.actor).filter(conditions(filters, SESSION_FILTERS, SESSION_BEGINNINGS))
-        scope = json.dumps(["sessions", self.actor.tenant, sorted(filters.items())])
+        scope = json.dumps(["sessions", self.actor.tenant, filter_scope(filters)])
         return Response(pagination.page(rows, ask, name="sessions", scope=scope, shapes=sessions_out))
 
     def create(self, request: Request) -> Response:
