@@ -4,6 +4,7 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
+from django.urls import resolve
 from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerFieldExtension
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer
@@ -45,8 +46,8 @@ WITH_A_KEY: tuple[type[Problem], ...] = (InFlight, KeyMismatch)
 
 _INFO: Schema = {
     "description": "The control plane for the work of AI agents. JSON in and out; times are RFC 3339 in UTC; unknown"
-    " fields of a body are ignored, unknown query parameters refused. Every refusal is a problem document (RFC 9457):"
-    " [all kinds](/problems).",
+    " members of a body and unknown query parameters are refused, and so is a number that a double does not keep"
+    " exactly: send it as text. Every refusal is a problem document (RFC 9457): [all kinds](/problems).",
     "license": {"name": "Apache 2.0"},
 }
 _TAGS = {
@@ -110,11 +111,38 @@ def complete(result: Schema, **_: Any) -> Schema:
     for path, operations in paths.items():
         for method, operation in operations.items():
             _complete(operation, keyed=method != "get" and not is_passed_over(path))
-    taken = {**openapi_headers.TAKEN, **openapi_headers.KEY, **openapi_headers.NEEDED_KEY}
-    shared = {**problem_schemas.components(), "headers": openapi_headers.TOLD, "parameters": taken}
+            if "requestBody" in operation:
+                view: Any = resolve(path).func
+                _complete_body(operation, result["components"]["schemas"], has_guard=view.cls.guards)
+    headers = openapi_headers
+    taken = {**headers.TAKEN, **headers.KEY, **headers.NEEDED_KEY, **headers.PREFER}
+    shared = {**problem_schemas.components(), "headers": headers.TOLD, "parameters": taken}
     for kind, components in shared.items():
         result["components"].setdefault(kind, {}).update(components)
     return result
+
+
+def _complete_body(operation: Schema, schemas: Schema, *, has_guard: bool) -> None:
+    """Say that a body takes no other members, and how a caller may have them ignored."""
+    for content in operation["requestBody"]["content"].values():
+        _close(content["schema"], schemas)
+    if has_guard:
+        return
+    operation["parameters"].append({"$ref": "#/components/parameters/Prefer"})
+    for status, answer in operation["responses"].items():
+        if status.startswith("2"):
+            answer["headers"].update(openapi_headers.told("Preference-Applied"))
+
+
+def _close(schema: Schema, schemas: Schema) -> None:
+    """Refuse other members in a schema and in those that it is made of. Free-form objects name none and stay open."""
+    if "$ref" in schema:
+        _close(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    if "properties" in schema:
+        schema["additionalProperties"] = False
+    inner = [*schema.get("properties", {}).values(), *schema.get("oneOf", ()), *schema.get("allOf", ())]
+    for part in [*inner, *([schema["items"]] if "items" in schema else [])]:
+        _close(part, schemas)
 
 
 def _complete(operation: Schema, *, keyed: bool) -> None:

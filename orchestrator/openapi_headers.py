@@ -4,6 +4,8 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
 
+from orchestrator.unknown_members import LENIENT
+
 Schema = dict[str, Any]
 
 _VERSIONS = r'^(\*|"[0-9]+"( *, *"[0-9]+")*)$'
@@ -84,6 +86,17 @@ KEY: dict[str, Schema] = {
 NEEDED_KEY: dict[str, Schema] = {"Needed-Idempotency-Key": {**KEY["Idempotency-Key"], "required": True}}
 """What an operation takes that cannot do without."""
 
+PREFER: dict[str, Schema] = {
+    "Prefer": {
+        "name": "Prefer",
+        "in": "header",
+        "description": f"`{LENIENT}` (RFC 7240): unknown members of the body are ignored instead of refused, unless the"
+        " body has `requires_approval`. Other preferences are ignored.",
+        "schema": {"type": "string"},
+    }
+}
+"""What every operation takes that has a body, unless the body is part of a guard."""
+
 TOLD: dict[str, Schema] = {
     "X-Request-Id": {
         "description": "The request's name: as it was sent, or minted.",
@@ -115,6 +128,11 @@ TOLD: dict[str, Schema] = {
         "description": "`true` where this is the answer that an earlier request with the same key got.",
         "required": False,
         "schema": {"type": "string", "const": "true"},
+    },
+    "Preference-Applied": {
+        "description": f"`{LENIENT}` where the caller preferred it, and unknown members of the body were ignored.",
+        "required": False,
+        "schema": {"type": "string", "const": LENIENT},
     },
     "RateLimit": {
         "description": "How many calls are left and, in seconds, for how long. Only where calls are limited.",

@@ -76,7 +76,7 @@ def as_problem(error: Exception) -> Problem | None:
     if isinstance(error, Problem):
         return error
     if isinstance(error, exceptions.ValidationError):
-        return InvalidRequest(list(_errors(error.detail)))
+        return InvalidRequest(list(field_errors(error.detail)))
     if isinstance(error, exceptions.MethodNotAllowed):
         return MethodNotAllowed(str(error.detail))
     if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
@@ -90,16 +90,16 @@ def as_problem(error: Exception) -> Problem | None:
     return None
 
 
-def _errors(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """DRF's nested errors as (dotted field, message)."""
+def field_errors(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield DRF's nested errors, each as its dotted field and its message."""
     if isinstance(detail, ErrorDetail | str):
         yield path or "body", str(detail)
     elif isinstance(detail, Mapping):
         for name, inner in detail.items():
-            yield from _errors(inner, path if name == "non_field_errors" else f"{path}.{name}".lstrip("."))
+            yield from field_errors(inner, path if name == "non_field_errors" else f"{path}.{name}".lstrip("."))
     else:
         for inner in detail:
-            yield from _errors(inner, path)
+            yield from field_errors(inner, path)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -104,6 +104,9 @@ MAX_BODY_BYTES = env.whole("MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024
 """How long a body may be. The proxy has the same number, in `docker/nginx/limits.conf` and `refusals.conf`."""
 # One byte more: a body in chunks is given that length, and judged once it is read.
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES + 1
+UNKNOWN_MEMBERS = env.choice("UNKNOWN_MEMBERS", ("refuse", "ignore"), "refuse")
+"""What becomes of members of a body that the service does not know. `ignore` is for clients of an older contract, and
+does not count for the bodies of `/approvals` and those with `requires_approval`: there they are always refused."""
 SESSION_RETENTION_DAYS = env.whole("SESSION_RETENTION_DAYS", 7, 1, 3650)
 """How long a session lasts unless it is opened with an `expires_at` of its own."""
 

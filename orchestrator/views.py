@@ -4,15 +4,18 @@ from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSetMixin
 
-from orchestrator import boundary, conditional, ids
+from orchestrator import boundary, conditional, ids, unknown_members
 from orchestrator.actors import Actor
+from orchestrator.problem_responses import field_errors
 from orchestrator.problems import InvalidRequest
 
 _READS = ("GET", "HEAD", "OPTIONS")
@@ -27,8 +30,14 @@ class ApiView(APIView):
     """DRF's view, but for its dispatch: what writes runs inside boundary.write(), from its first line to its answer."""
 
     request: Request
+    is_lenient = False
+    """Whether unknown members of the body are ignored because the caller prefers it. `read_body` decides."""
+
     query_parameters: ClassVar[Mapping[str, Collection[str]]] = {}
     """The query parameters that each action knows; one that ends with a dot is a beginning. Any other is a 400."""
+
+    guards: ClassVar[bool] = False
+    """Whether its bodies are part of what people have to agree to: then unknown members are refused always."""
 
     opens_boundary: ClassVar[Collection[str]] = ()
     """The actions that write and open the boundary themselves, since they wait before they do."""
@@ -46,6 +55,8 @@ class ApiView(APIView):
                 # Whoever opened the boundary for the request's key decides by this what becomes of it.
                 request.failure = error
             answer = self.handle_exception(error)
+        if self.is_lenient and answer.status_code < 400:
+            answer["Preference-Applied"] = unknown_members.LENIENT
         self.response = self.finalize_response(drf_request, answer, *args, **kwargs)
         return self.response
 
@@ -89,9 +100,24 @@ class ApiViewSet(ViewSetMixin, ApiView):
 
 
 def read_body(serializer: type[Serializer[Any]], request: Request) -> dict[str, Any]:
-    """The body as a serializer knows it; fields it does not know are ignored. Raises DRF's ValidationError."""
-    checked = serializer(data=request.data)
-    checked.is_valid(raise_exception=True)
+    """Return the body as a serializer knows it.
+
+    Unknown members are refused, unless the caller or the setting UNKNOWN_MEMBERS wants them ignored and the body has no
+    guard. Raises InvalidRequest, which names them together with what else is wrong.
+    """
+    checked, body = serializer(data=request.data), request.data
+    view = (request.parser_context or {})["view"]
+    prefers = unknown_members.prefers_lenient(request.headers.get("Prefer", ""))
+    ignores = prefers or settings.UNKNOWN_MEMBERS == "ignore"
+    ignores = ignores and not view.guards and not unknown_members.has_guard(checked, body)
+    view.is_lenient = prefers and ignores
+    errors = [] if ignores else unknown_members.errors(checked, body)
+    try:
+        checked.is_valid(raise_exception=True)
+    except ValidationError as error:
+        errors += field_errors(error.detail)
+    if errors:
+        raise InvalidRequest(errors)
     return dict(checked.validated_data)
 
 

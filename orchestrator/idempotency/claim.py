@@ -16,8 +16,9 @@ from psycopg.types.json import Jsonb
 
 from orchestrator.actors import Actor
 from orchestrator.canonical import dumps
+from orchestrator.unknown_members import LENIENT, prefers_lenient
 
-KEPT_HEADERS = ("Content-Type", "Location", "ETag")
+KEPT_HEADERS = ("Content-Type", "Location", "ETag", "Preference-Applied")
 FP_BYTES = 32
 
 
@@ -77,6 +78,9 @@ class Claim:
 def key_of(request: HttpRequest, actor: Actor, raw: str, body: Any) -> Key:
     """The scope is the caller, not the token: a refreshed token still replays. Framed by RFC 8785, then hashed.
 
+    Lenient handling is part of the request: with it a body may mean less than it says, so a strict call with the same
+    key must not get the lenient call's answer.
+
     An agent that acts for a person is another caller for each person: what it does for one must not swallow what it
     does for the next.
     """
@@ -85,6 +89,8 @@ def key_of(request: HttpRequest, actor: Actor, raw: str, body: Any) -> Key:
         who.append([actor.on_behalf_of.issuer, actor.on_behalf_of.subject])
     query = sorted([name, *values] for name, values in request.GET.lists())
     what = [request.method, request.path, query, request.headers.get("If-Match"), body]
+    if prefers_lenient(request.headers.get("Prefer", "")):
+        what.append(LENIENT)
     return Key(_hash(["idempotency/v1", *who, raw]), _hash(what))
 
 

@@ -33,6 +33,8 @@ _REPLACES = (
     "Operators: the open request of the same subject that this one replaces, since too few people can decide it."
 )
 _COMMENTS = "Kept with the decision."
+_MORE = f"Kept below the reason. Together they may have {MAX_TEXT:,} characters."
+_ITS_ROLE = "Only an approval that this role is to decide is meant."
 
 
 class QuestionBody(serializers.Serializer[Any]):
@@ -72,14 +74,17 @@ class RequestBody(QuestionBody):
     reopens = Id("approval", required=False, allow_null=True, help_text=_REOPENS)
     replaces = Id("approval", required=False, allow_null=True, help_text=_REPLACES)
     decision = Choice(choices=["pending"], required=False, allow_null=True)
+    comments = Text(max_length=MAX_TEXT, required=False, allow_null=True, allow_blank=True, help_text=_MORE)
 
 
 class DecisionByTaskBody(serializers.Serializer[Any]):
     """What `POST /approvals` takes to decide the one open approval of a task."""
 
     task_id = Id("task", help_text="A task that the caller may see.")
+    approver_role = Name(max_length=50, required=False, allow_null=True, help_text=_ITS_ROLE)
     decision = Choice(choices=Verdict.values)
-    comments = Text(max_length=MAX_TEXT, required=False, allow_null=True, allow_blank=True, help_text=_COMMENTS)
+    reason = Text(max_length=MAX_TEXT, required=False, allow_null=True, allow_blank=True, help_text=_COMMENTS)
+    comments = Text(max_length=MAX_TEXT, required=False, allow_null=True, allow_blank=True, help_text=_MORE)
 
 
 class CommentsBody(serializers.Serializer[Any]):

@@ -29,6 +29,15 @@ class _Described(serializers.Serializer[Any]):
     data = Document(required=False, allow_null=True, help_text=_DOCUMENT)  # type: ignore[assignment]  # DRF takes fields off the class
 
 
+def _questions() -> OneOrMore:
+    return OneOrMore(
+        QuestionBody(),
+        required=False,
+        allow_null=True,
+        help_text="Who has to agree first: one question, or a list of up to ten.",
+    )
+
+
 class NewTaskBody(_Described):
     """What `POST /tasks` takes. Null is as if it were absent."""
 
@@ -51,12 +60,7 @@ class NewTaskBody(_Described):
         max_value=MOST_ATTEMPTS,
         help_text=f"How often it may be tried; {DEFAULT_ATTEMPTS} unless given.",
     )
-    requires_approval = OneOrMore(
-        QuestionBody(),
-        required=False,
-        allow_null=True,
-        help_text="Who has to agree first: one question, or a list of up to ten.",
-    )
+    requires_approval = _questions()
 
 
 class RoutedBody(_Described):
@@ -69,6 +73,7 @@ class RouteBody(serializers.Serializer[Any]):
     target = Name(max_length=50, help_text="The agent role that is to do it.")
     task = RoutedBody()
     context = Document(required=False, allow_null=True, help_text=_DOCUMENT)  # type: ignore[assignment]  # DRF takes fields off the class
+    requires_approval = _questions()
 
 
 class ReasonBody(serializers.Serializer[Any]):

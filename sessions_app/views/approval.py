@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orchestrator import conditional, pagination
-from orchestrator.filters import conditions
+from orchestrator.filters import conditions, filter_scope
 from orchestrator.pagination import PARAMETERS
 from orchestrator.problems import InvalidRequest, NotFound
 from orchestrator.views import ApiViewSet, given, one, read_body, read_id, unchanged
@@ -34,7 +34,7 @@ from sessions_app.transitions.refusing import remembering
 from sessions_app.views import waiting
 from sessions_app.views.approval_docs import documented
 from sessions_app.views.approval_shapes import approvals_out
-from sessions_app.views.asking import question
+from sessions_app.views.asking import question, reason_and_comments
 
 ASSIGNEE = "assignee"
 _ASSIGNED = ("me",)
@@ -44,6 +44,7 @@ _ASSIGNED = ("me",)
 class ApprovalViewSet(ApiViewSet):
     """What people are asked to agree to."""
 
+    guards = True
     query_parameters: ClassVar = {
         "list": {*PARAMETERS, *APPROVAL_FILTERS, ASSIGNEE},
         "retrieve": waiting.PARAMETERS,
@@ -62,7 +63,7 @@ class ApprovalViewSet(ApiViewSet):
         rows = rows.filter(conditions(filters, APPROVAL_FILTERS))
         # An inbox is somebody's own: so are its cursors.
         whose = str(self.actor.identity) if ASSIGNEE in filters else None
-        scope = json.dumps(["approvals", self.actor.tenant, whose, sorted(filters.items())])
+        scope = json.dumps(["approvals", self.actor.tenant, whose, filter_scope(filters)])
         return Response(pagination.page(rows, ask, name="approvals", scope=scope, shapes=approvals_out))
 
     def create(self, request: Request) -> Response:
@@ -70,9 +71,9 @@ class ApprovalViewSet(ApiViewSet):
         if not _is_decision(request.data):
             return self._request(request)
         body = read_body(DecisionByTaskBody, request)
-        approval = self._only_open_one(body["task_id"])
+        approval = self._only_open_one(body["task_id"], body.get("approver_role"))
         decide = transitions.approve if body["decision"] == Verdict.APPROVED else transitions.reject
-        decided = decide(approval, actor=self.actor, comments=body.get("comments") or "")
+        decided = decide(approval, actor=self.actor, comments=reason_and_comments(body))
         return Response({"approval_id": str(decided.id), "status": decided.status}, status=202)
 
     def retrieve(self, request: Request, pk: str) -> Response:
@@ -146,8 +147,10 @@ class ApprovalViewSet(ApiViewSet):
             permissions.insist_may_decide(self.actor, approval)
         return _one(decide(approval, actor=self.actor, comments=body.get("comments") or "", if_match=if_match))
 
-    def _only_open_one(self, task_id: UUID) -> Approval:
-        """The open approval of a task that awaits the caller. Raises NoPendingApproval, SeveralPendingApprovals.
+    def _only_open_one(self, task_id: UUID, role: str | None) -> Approval:
+        """The open approval of a task that awaits the caller, of that role if one is named.
+
+        Raises NoPendingApproval, SeveralPendingApprovals.
 
         Where it is the only one of their roles it is the one they mean, even if they must not decide it.
         """
@@ -155,9 +158,11 @@ class ApprovalViewSet(ApiViewSet):
         with remembering(task, "decide", actor=self.actor):
             permissions.insist_is_approver(self.actor)
         of_role = Q(task=task, status=ApprovalStatus.PENDING, approver_role__in=self.actor.agent_roles)
+        if role is not None:
+            of_role &= Q(approver_role=role)
         found = list(permissions.visible(Approval, self.actor).filter(of_role).order_by("created_at", "id"))
         if len(found) > 1:
-            found = list(inbox.awaiting(self.actor).filter(task=task).order_by("created_at", "id")) or found[:1]
+            found = list(inbox.awaiting(self.actor).filter(of_role).order_by("created_at", "id")) or found[:1]
         if not found:
             raise NoPendingApproval
         if len(found) > 1:

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from orchestrator import conditional, pagination
 from orchestrator.actors import Role
-from orchestrator.filters import conditions
+from orchestrator.filters import conditions, filter_scope
 from orchestrator.middleware import Call
 from orchestrator.pagination import PARAMETERS
 from orchestrator.problems import Forbidden, InvalidRequest
@@ -50,7 +50,7 @@ class TaskViewSet(Holding):
         ask = pagination.wanted(query)
         filters = {name: text for name, text in query.items() if name not in _PAGES}
         rows = permissions.visible(Task, self.actor).filter(conditions(filters, TASK_FILTERS))
-        scope = json.dumps(["tasks", self.actor.tenant, sorted(filters.items())])
+        scope = json.dumps(["tasks", self.actor.tenant, filter_scope(filters)])
         return Response(pagination.page(rows, ask, name="tasks", scope=scope, shapes=tasks_out))
 
     def create(self, request: Request) -> Response:
@@ -64,7 +64,8 @@ class TaskViewSet(Holding):
         if cast(Call, request._request).key_hash is None:
             raise InvalidRequest([("Idempotency-Key", "This header is required here.")])
         body = read_body(RouteBody, request)
-        asked = given({**body["task"], "context": body.get("context"), "to_role": body["target"]})
+        beside = {"context": body.get("context"), "requires_approval": body.get("requires_approval")}
+        asked = given({**body["task"], **beside, "to_role": body["target"]})
         return self._route(request, {**asked, "from_role": self._from_role(None)}, status=202)
 
     def retrieve(self, request: Request, pk: str) -> Response:

@@ -179,7 +179,8 @@ class Caller:
             task = self._held.pop()
             verb = self._chance.choice(["complete", "fail", "release"])
             error = {"code": "broken", "message": ""}
-            body = {"lease_token": task["lease"]["token"], "error": error, "retryable": False}
+            failure = {"error": error, "retryable": False} if verb == "fail" else {}
+            body = {"lease_token": task["lease"]["token"], **failure}
             self.told(verb, self._api.post(f"/tasks/{task['task_id']}/{verb}", body))
 
     def cancel(self) -> None:

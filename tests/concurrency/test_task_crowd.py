@@ -57,7 +57,8 @@ class Caller:
         if self._held:
             task = self._held.pop()
             verb = self._chance.choice(["complete", "fail", "release"])
-            body = {"lease_token": task["lease"]["token"], "error": ERROR, "retryable": False}
+            failure = {"error": ERROR, "retryable": False} if verb == "fail" else {}
+            body = {"lease_token": task["lease"]["token"], **failure}
             self.told(verb, self._api.post(f"/tasks/{task['task_id']}/{verb}", body))
 
     def keep(self) -> None:

@@ -138,10 +138,10 @@ def test_a_lease_lasts_as_long_as_it_is_told(seconds: int) -> None:
     assert lasts == timedelta(seconds=seconds)
 
 
-def test_null_counts_as_absent_and_what_it_does_not_know_is_ignored() -> None:
+def test_null_counts_as_absent() -> None:
     tasks = [routed(), routed()]
     nulls = dict.fromkeys(("roles", "task_types", "max", "lease_seconds", "wait_seconds"))
-    assert ids(claim(finn(), **nulls, nonsense=1) + claim(finn())) == pks(*tasks)
+    assert ids(claim(finn(), **nulls) + claim(finn())) == pks(*tasks)
     assert finn().post("/tasks/claim").json() == {"tasks": []}
 
 

@@ -94,9 +94,16 @@ def test_null_counts_as_absent(agent: Api) -> None:
     assert (session["task_id"], session["metadata"], lasts(session)) == (None, {}, WEEK)
 
 
-def test_ignores_fields_that_it_does_not_know(agent: Api) -> None:
+def test_refuses_members_that_it_does_not_know(agent: Api) -> None:
     foreign = {"session_id": UNKNOWN_ID, "status": "active", "version": 7, "tenant": "other", "reason": "so", "x": {}}
-    session = opened(agent, {**WHOLE, **foreign})
+    answer = agent.post("/sessions", {**WHOLE, **foreign})
+    assert (answer.status_code, list(errors(answer))) == (400, list(foreign))
+    assert not Session.objects.exists()
+
+
+def test_a_caller_who_prefers_it_has_unknown_members_ignored(agent: Api) -> None:
+    foreign = {"session_id": UNKNOWN_ID, "status": "active", "version": 7, "tenant": "other", "reason": "so", "x": {}}
+    session = agent.post("/sessions", {**WHOLE, **foreign}, Prefer="handling=lenient").json()
     assert session["session_id"] != UNKNOWN_ID
     assert (session["status"], session["version"], session["reason"]) == ("pending", 1, None)
     assert stored(session["session_id"])["tenant"] == "default"

@@ -104,8 +104,14 @@ def test_takes_any_type(kind: str) -> None:
     assert created(mona(), task_type=kind)["task_type"] == kind
 
 
-def test_takes_any_target_and_ignores_what_it_does_not_know() -> None:
-    assert created(mona(), to_role="nobody-yet", status="completed", attempt=7)["status"] == "pending"
+def test_takes_any_target() -> None:
+    assert created(mona(), to_role="nobody-yet")["status"] == "pending"
+
+
+def test_refuses_members_that_it_does_not_know() -> None:
+    refused = mona().post("/tasks", {**LEAST, "status": "completed", "attempt": 7})
+    assert (refused.status_code, errors(refused)) == (400, ["status", "attempt"])
+    assert not Task.objects.exists()
 
 
 @pytest.mark.parametrize("name", ["data", "context"])

@@ -70,12 +70,43 @@ def test_takes_the_words_in_any_case(said: str) -> None:
     assert (answer.status_code, answer.json()["status"]) == (202, said.lower())
 
 
-def test_what_only_a_request_says_is_passed_over() -> None:
+def test_what_existing_clients_say_beside_a_decision_is_taken() -> None:
     approval = ask()
-    body = decision(task_of(approval), approver_role="board", required_approvals=9, action=ACTION, comments=None)
+    body = decision(task_of(approval), approver_role="manager", reason="Within budget.", comments=None)
     answer = manager().post("/approvals", {**body, "task_id": f"task-{approval.task_id}"})
     assert (answer.status_code, answer.json()["approval_id"]) == (202, str(approval.pk))
-    assert Approval.objects.count() == 1
+    assert now(approval).notes == "Within budget."
+
+
+def test_reason_and_comments_of_a_decision_are_both_kept() -> None:
+    approval = ask()
+    manager().post("/approvals", decision(task_of(approval), reason="Within budget.", comments="Checked."))
+    assert now(approval).notes == "Within budget.\n\nChecked."
+
+
+def test_reason_and_comments_are_too_long_together() -> None:
+    approval = ask()
+    with nothing_moves():
+        answer = manager().post("/approvals", decision(task_of(approval), reason="x" * 2000, comments="y" * 1999))
+    assert (answer.status_code, list(errors(answer))) == (400, ["comments"])
+
+
+def test_what_only_a_request_says_is_refused() -> None:
+    approval = ask()
+    body = decision(task_of(approval), required_approvals=9, action=ACTION)
+    with nothing_moves():
+        answer = manager().post("/approvals", body)
+    assert (answer.status_code, list(errors(answer))) == (400, ["required_approvals", "action"])
+
+
+def test_a_named_role_says_which_one_is_meant() -> None:
+    task, (first, second) = ask_at_creation(question("board"), question("manager"))
+    answer = of_two_roles().post("/approvals", decision(task, approver_role="manager"))
+    assert (answer.status_code, answer.json()["approval_id"]) == (202, str(second.pk))
+    assert now(first).status == "pending"
+    with nothing_moves():
+        answer = manager().post("/approvals", decision(task, approver_role="board"))
+    problem_of(answer, 409, "no-pending-approval")
 
 
 @pytest.mark.parametrize(

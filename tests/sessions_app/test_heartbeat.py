@@ -128,7 +128,8 @@ def test_refuses_progress_that_is_none(progress: Any, field: str) -> None:
     assert (answer.status_code, errors(answer)) == (400, [field])
 
 
-def test_ignores_what_it_does_not_know_of_progress() -> None:
+def test_refuses_members_of_progress_that_it_does_not_know() -> None:
     held = claimed()
-    beat(held, progress={"percent": 1, "nonsense": 2})
-    assert stored(held.task).progress == {"percent": 1}
+    answer = beat(held, progress={"percent": 1, "nonsense": 2})
+    assert (answer.status_code, list(errors(answer))) == (400, ["progress.nonsense"])
+    assert stored(held.task).progress is None

@@ -40,8 +40,9 @@ def test_the_type_alone_is_enough_and_null_counts_as_absent() -> None:
 
 
 def test_takes_no_more_than_it_names() -> None:
-    task = route(mona(), {**BODY, "priority": 9, "task": {**WORK, "priority": 9, "to_role": "legal"}}).json()
-    assert (task["priority"], task["to_role"]) == (5, "finance")
+    answer = route(mona(), {**BODY, "priority": 9, "task": {**WORK, "priority": 9, "to_role": "legal"}})
+    assert (answer.status_code, errors(answer)) == (400, ["task.priority", "task.to_role", "priority"])
+    assert not Task.objects.exists()
 
 
 @pytest.mark.parametrize("body", [BODY, {}])

@@ -1,6 +1,7 @@
 """PUT /sessions/{id}: what it keeps, what it changes, what it refuses. The moves have a file of their own."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -132,11 +133,13 @@ def test_points_to_another_task(agent: Api) -> None:
     assert last_event(session.id).metadata == {"changes": {"task_id": str(second.id)}}
 
 
-def test_ignores_fields_that_it_does_not_know(agent: Api) -> None:
+def test_refuses_members_that_it_does_not_know(agent: Api) -> None:
     session = session_in("pending")
     foreign = {"session_id": UNKNOWN_ID, "agent_role": "legal", "state": "active", "version": 9, "x": 1}
     with unchanged(session.id):
-        assert updated(agent, session, foreign)["agent_role"] == "finance"
+        for send in (agent.put, partial(agent.send, "PATCH")):
+            answer = send(path(session), foreign)
+            assert (answer.status_code, list(errors(answer))) == (400, list(foreign))
 
 
 # One change, one event.
