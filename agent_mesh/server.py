@@ -15,6 +15,7 @@ from agent_mesh.tools.asking import Asking
 from agent_mesh.tools.holding import Holding
 from agent_mesh.tools.looking import Looking
 from agent_mesh.tools.sending import Sending
+from agent_mesh.tools.strict import tool
 
 NAME = "agent_mesh"
 _INSTRUCTIONS = """\
@@ -35,18 +36,8 @@ def build(
     callers: Callers, *, auth: AuthSettings | None = None, verifier: TokenVerifier | None = None
 ) -> "MCPServer[Any]":
     """A server whose tools call the service as whoever calls them."""
-    server: MCPServer[Any] = MCPServer(
-        NAME,
-        title="Agent mesh",
-        instructions=_INSTRUCTIONS,
-        version=__version__,
-        log_level="WARNING",
-        auth=auth,
-        token_verifier=verifier,
-        subscriptions=False,
-    )
     sending, asking, holding, looking = Sending(callers), Asking(callers), Holding(callers), Looking(callers)
-    tools: list[tuple[Callable[..., Any], ToolAnnotations]] = [
+    offered: list[tuple[Callable[..., Any], ToolAnnotations]] = [
         (sending.send_task, _ADDS),
         (asking.request_approval, _ADDS),
         (sending.notify, _ADDS),
@@ -58,6 +49,18 @@ def build(
         (asking.await_approval, _READS),
         (asking.consume_approval, _SETTLES),
     ]
-    for tool, annotations in tools:
-        server.add_tool(tool, description=inspect.getdoc(tool), annotations=annotations)
+    server: MCPServer[Any] = MCPServer(
+        NAME,
+        title="Agent mesh",
+        instructions=_INSTRUCTIONS,
+        version=__version__,
+        tools=[
+            tool(function, description=inspect.getdoc(function), annotations=annotations)
+            for function, annotations in offered
+        ],
+        log_level="WARNING",
+        auth=auth,
+        token_verifier=verifier,
+        subscriptions=False,
+    )
     return server

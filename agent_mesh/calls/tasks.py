@@ -24,11 +24,13 @@ class Tasks(Noun):
         description: str | None = None,
         data: Mapping[str, Any] | None = None,
         context: Mapping[str, Any] | None = None,
+        requires_approval: Question | Sequence[Question] | None = None,
         idempotency_key: str | None = None,
     ) -> Task:
         """POST /tasks/route: work for the agents of a role."""
-        task = {"task_type": task_type, "description": description, "data": data}
-        body = {"target": target, "task": {n: v for n, v in task.items() if v is not None}, "context": context}
+        said = {"task_type": task_type, "description": description, "data": data}
+        task = {name: value for name, value in said.items() if value is not None}
+        body = {"target": target, "task": task, "context": context, "requires_approval": requires_approval}
         return cast(Task, self._write("POST", "/tasks/route", body, key=idempotency_key))
 
     def create(

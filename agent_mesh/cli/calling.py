@@ -1,10 +1,10 @@
 """The service as whoever runs the command, and what is read from the command line."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
+from agent_mesh import exact
 from agent_mesh.client import Client
 from agent_mesh.environment import Environment
 from agent_mesh.problems import NoToken
@@ -36,7 +36,9 @@ def json_object(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        value = json.loads(text)
+        value = exact.loads(text)
+    except exact.Inexact as error:
+        raise typer.BadParameter(str(error)) from error
     except ValueError as error:
         raise typer.BadParameter(f"It is no JSON: {error}") from error
     if not isinstance(value, dict):

@@ -1,6 +1,8 @@
 """Tools that give work to others, and word."""
 
+import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -9,7 +11,9 @@ from agent_mesh.answers import Answer, Mistake, answering, told
 from agent_mesh.callers import Asked, Callers
 from agent_mesh.tools.arguments import FromRole, Key, Target
 
-_OF_A_TASK = ("task_type", "description", "data")
+_GUARD = "requires_approval"
+_OF_A_TASK = ("task_type", "description", "data", _GUARD)
+_NOT_LETTERS = re.compile(r"[\W_]+")
 _PRIORITIES = {"low": 2, "normal": 5, "high": 8}
 
 
@@ -28,7 +32,8 @@ class Sending:
             dict[str, Any],
             Field(
                 description="What is to be done: `task_type` (what kind of work), `description` (in words) and `data` "
-                "(an object with what is needed to do it). Other members become part of `data`."
+                "(an object with what is needed to do it). `requires_approval` says who has to agree first. Other "
+                "members become part of `data`."
             ),
         ],
         context: Annotated[dict[str, Any], Field(description="What it belongs to.")] = {},  # noqa: B006  never changed
@@ -83,5 +88,19 @@ def _work(task: Mapping[str, Any]) -> dict[str, Any]:
     if not task.get("task_type") or not isinstance(data, dict):
         raise Mistake("task needs a task_type, such as `invoices`, and its data is an object.")
     others = {name: value for name, value in task.items() if name not in _OF_A_TASK}
-    work = {"task_type": task["task_type"], "description": task.get("description"), "data": {**others, **data} or None}
+    for name in others:
+        if _is_like_guard(name):
+            raise Mistake(f"task has {name!r}: say {_GUARD} where people have to agree first, or put it into data.")
+    work = {
+        "task_type": task["task_type"],
+        "description": task.get("description"),
+        "data": {**others, **data} or None,
+        _GUARD: task.get(_GUARD),
+    }
     return {name: value for name, value in work.items() if value is not None}
+
+
+def _is_like_guard(name: str) -> bool:
+    """Return whether a member may have been meant as `requires_approval`: then it must not become mere data."""
+    form = _NOT_LETTERS.sub("", name).lower()
+    return "approv" in form or bool(get_close_matches(form[:60], ["requiresapproval"], cutoff=0.7))

@@ -87,6 +87,7 @@ OTHER_NAMES = {
 SAID_ELSEWHERE = {
     "limit",  # the second name of page_size
     *("cursor", "wait", "If-None-Match", "format", "decision"),  # walk, wait, get_if_changed, export_csv, decide
+    "Prefer",  # the client sends what the service knows: it needs no lenience
     *("X-Request-Id", "X-Trace-Id", "traceparent"),  # the service mints one; traced
 }
 
