@@ -30,6 +30,7 @@ def test_each_snippet_of_the_api_answers_as_it_shows() -> None:
     overdue = str(overdue_session("active").id)
     with serving() as base:
         assert_answers_as_shown(SESSIONS, base, TOKEN=bearer, OVERDUE=overdue)
+        assert_answers_as_shown(page("docs/api/README.md"), base, TOKEN=bearer)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,6 +14,7 @@ from tests.gunicorn_server import HERE
 LINK = re.compile(r"\]\(([^)\s]*)\)")
 RUN_BY = {
     "README.md": "tests/contract/test_readme.py",
+    "docs/api/README.md": "tests/contract/test_docs_sessions.py",
     "docs/api/approvals.md": "tests/contract/test_docs_approvals.py",
     "docs/api/audit.md": "tests/contract/test_docs_audit.py",
     "docs/api/sessions.md": "tests/contract/test_docs_sessions.py",
