@@ -121,8 +121,8 @@ class Forbidden(Problem):
 class SeparationOfDuties(Problem):
     """The request is your own matter: you requested it, held or hold its task, created it, or an agent did for you.
 
-    `detail` says which. This includes tasks that the task repeats, and identities that are linked with yours. Agents and
-    service accounts decide nothing at all. The attempt is recorded. Another person has to decide.
+    `detail` says which. This includes tasks that the task repeats, and identities that are linked with yours. Agents
+    and service accounts decide nothing at all. The attempt is recorded. Another person has to decide.
     """
 
     status = 403
