@@ -225,8 +225,8 @@ PLANTED: list[tuple[Rule, str, str]] = [
         "class A:\n    async def f(self):\n        if 1:\n            from os import path",
     ),
     (hidden_imports, "orchestrator/x.py", "def f():\n    return __import__('os')"),
-    (too_long, "orchestrator/x.py", "\n" * 251),
-    (too_long, "orchestrator/x.py", "def f():\n" + "    a = 1\n" * 40),
+    (too_long, "orchestrator/x.py", "\n" * (LONGEST_FILE + 1)),
+    (too_long, "orchestrator/x.py", "def f():\n" + "    a = 1\n" * LONGEST_FUNCTION),
     *(
         (http_where_there_is_none, where, source)
         for where in ("sessions_app/models/x.py", "sessions_app/transitions/x.py", "sessions_app/permissions.py")
@@ -260,8 +260,8 @@ INNOCENT: list[tuple[Rule, str, str]] = [
     (writes, "orchestrator/x.py", "person = Person.objects.get()\nperson.save()\nPerson.objects.filter(pk=1).delete()"),
     (writes, "audit_app/x.py", "def f(event: AuditEvent): event.save()\nAuditEvent.objects.create()"),
     (hidden_imports, "orchestrator/x.py", "import os\nif TYPE_CHECKING:\n    import sys\nclass A:\n    import json"),
-    (too_long, "orchestrator/x.py", "\n" * 250),
-    (too_long, "orchestrator/x.py", "@decorated\ndef f():\n" + "    a = 1\n" * 39),
+    (too_long, "orchestrator/x.py", "\n" * LONGEST_FILE),
+    (too_long, "orchestrator/x.py", "@decorated\ndef f():\n" + "    a = 1\n" * (LONGEST_FUNCTION - 1)),
     (http_where_there_is_none, "sessions_app/views/x.py", "from rest_framework.request import Request"),
     (http_where_there_is_none, "sessions_app/models/x.py", "from django.db import models\nfrom x import http"),
     (settings_with_a_default, "orchestrator/x.py", "getattr(settings, 'A')\ngetattr(request, 'caller', None)"),
