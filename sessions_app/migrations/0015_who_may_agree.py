@@ -235,6 +235,16 @@ BEGIN
         USING ERRCODE = 'integrity_constraint_violation';
     END IF;
   END IF;
+  IF NEW.replaces_id IS NOT NULL THEN
+    PERFORM FROM approvals r WHERE r.id = NEW.replaces_id AND r.status = 'pending' AND r.tenant = NEW.tenant
+      AND r.required_approvals <= NEW.required_approvals
+      AND (r.task_id, r.session_id, r.action_digest, r.blocks, r.required)
+        IS NOT DISTINCT FROM (NEW.task_id, NEW.session_id, NEW.action_digest, NEW.blocks, NEW.required);
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'approval %: approval % is no open request that it can replace', NEW.id, NEW.replaces_id
+        USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+  END IF;
   IF before.approval_id IS NULL THEN RETURN NEW; END IF;
   SELECT * INTO other FROM approvals WHERE id = before.approval_id;
   -- A task can be created with requests to several roles for one action. They are used together.
