@@ -31,7 +31,8 @@ ALTER TABLE approval_decisions ADD COLUMN set_aside_at timestamp with time zone 
 ALTER TABLE approval_decisions ADD COLUMN set_aside_reason varchar(20) NULL;
 ALTER TABLE approval_decisions ADD CONSTRAINT approval_decisions_set_aside CHECK (
   (set_aside_at IS NULL AND set_aside_reason IS NULL)
-  OR (set_aside_at >= decided_at AND set_aside_reason IN ('withdrawn', 'cut-off', 'same-person'))) NOT VALID;
+  OR (set_aside_at IS NOT NULL AND set_aside_reason IS NOT NULL AND set_aside_at >= decided_at
+    AND set_aside_reason IN ('withdrawn', 'cut-off', 'same-person'))) NOT VALID;
 GRANT UPDATE (set_aside_at, set_aside_reason) ON approval_decisions TO orchestrator_service;
 """
 
@@ -93,6 +94,8 @@ class Migration(migrations.Migration):
                         name="approval_decisions_set_aside",
                         condition=models.Q(set_aside_at__isnull=True, set_aside_reason__isnull=True)
                         | models.Q(
+                            set_aside_at__isnull=False,
+                            set_aside_reason__isnull=False,
                             set_aside_at__gte=models.F("decided_at"),
                             set_aside_reason__in=["withdrawn", "cut-off", "same-person"],
                         ),

@@ -71,8 +71,14 @@ class Decision(models.Model):
             ),
             models.CheckConstraint(
                 name="approval_decisions_set_aside",
+                # A comparison with NULL would pass: both columns are there, or neither is.
                 condition=models.Q(set_aside_at__isnull=True, set_aside_reason__isnull=True)
-                | models.Q(set_aside_at__gte=models.F("decided_at"), set_aside_reason__in=SetAside.values),
+                | models.Q(
+                    set_aside_at__isnull=False,
+                    set_aside_reason__isnull=False,
+                    set_aside_at__gte=models.F("decided_at"),
+                    set_aside_reason__in=SetAside.values,
+                ),
             ),
             models.CheckConstraint(name="approval_decisions_verdict", condition=models.Q(decision__in=Verdict.values)),
             # Agents and service accounts decide nothing.
