@@ -172,6 +172,24 @@ def _granted() -> Approval:
     return agree(ask_for_action())
 
 
+def _post(caller: Api, path: str, body: dict[str, Any]) -> Callable[[], Any]:
+    return lambda: caller.post(path, body)
+
+
+def _on(approval: Approval, verb: str, caller: Api, body: dict[str, Any] | None = None) -> Callable[[], Any]:
+    return _post(caller, where(approval, verb), body or {})
+
+
+def _claim(caller: Api) -> Callable[[], Any]:
+    task_states.pending()
+    return _post(caller, "/tasks/claim", {})
+
+
+def _in_session() -> Callable[[], Any]:
+    body = {"approver_role": "manager", "session_id": str(session_in("active").pk), **BODY}
+    return _post(asker(), "/approvals", body)
+
+
 TRIED: dict[str, tuple[str, Callable[[], Callable[[], Any]]]] = {
     "approve": ("petra", lambda: _on(ask(), "approve", manager())),
     "reject": ("petra", lambda: _on(ask(), "reject", manager())),
@@ -198,24 +216,6 @@ TRIED: dict[str, tuple[str, Callable[[], Callable[[], Any]]]] = {
         lambda: _on(agree(ask_for_action(by=agent_for("alice"))), "consume", asker("alice", act_subject="bot"), BODY),
     ),
 }
-
-
-def _post(caller: Api, path: str, body: dict[str, Any]) -> Callable[[], Any]:
-    return lambda: caller.post(path, body)
-
-
-def _on(approval: Approval, verb: str, caller: Api, body: dict[str, Any] | None = None) -> Callable[[], Any]:
-    return _post(caller, where(approval, verb), body or {})
-
-
-def _claim(caller: Api) -> Callable[[], Any]:
-    task_states.pending()
-    return _post(caller, "/tasks/claim", {})
-
-
-def _in_session() -> Callable[[], Any]:
-    body = {"approver_role": "manager", "session_id": str(session_in("active").pk), **BODY}
-    return _post(asker(), "/approvals", body)
 
 
 @pytest.mark.parametrize("linked", [False, True], ids=["themselves", "by a linked identity"])
