@@ -46,7 +46,9 @@ def _required() -> Approval:
 
 
 @pytest.mark.parametrize(
-    ("make", "status"), [(_required, "cancelled"), (_required, "expired"), (_added, "expired")], ids=lambda one: getattr(one, "__name__", one)
+    ("make", "status"),
+    [(_required, "cancelled"), (_required, "expired"), (_added, "expired")],
+    ids=lambda one: getattr(one, "__name__", one),
 )
 def test_refuses_to_let_a_task_go_on_to_which_nobody_agreed(
     beside: Beside, make: Callable[[], Approval], status: str
