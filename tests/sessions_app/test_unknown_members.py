@@ -98,6 +98,7 @@ def test_the_bodies_of_approvals_are_refused_always(headers: dict[str, str]) -> 
         (manager(), "/approvals", {**about, "decision": "approved", "comment": "So."}, "comment"),
         (manager(), where(asked, "approve"), {"comment": "Only half of it."}, "comment"),
         (manager(), where(asked, "reject"), {"reason": "No."}, "reason"),
+        (manager(), where(asked, "withdraw"), {"comment": "Not yet."}, "comment"),
         (asker(), where(granted, "consume"), {"action": ACTION, "amount": 1}, "amount"),
         (asker(), where(asked, "cancel"), {"comments": "No more."}, "comments"),
     ]
