@@ -1,11 +1,11 @@
 """What people do with approvals: they decide, withdraw a decision, cancel a request, reopen it or replace it."""
 
-import unicodedata
 from typing import Self
 
 from django import forms
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
+from orchestrator import names
 from orchestrator.actors import Actor
 from sessions_app import permissions
 from sessions_app.admin.moves import Move, MoveForm, ReasonForm, Words
@@ -61,10 +61,10 @@ class ReplacementForm(NewRequestForm):
         return form
 
     def clean_approver_role(self) -> str:
-        """Return the role in Normalization Form C. Raises ValidationError for one that cannot be told apart by eye."""
-        role = unicodedata.normalize("NFC", self.cleaned_data["approver_role"])
-        if not role.isprintable():
-            raise forms.ValidationError("It must be printable.")
+        """Return the role in Normalization Form C. Raises ValidationError where characters of it show nothing."""
+        role = names.normal(self.cleaned_data["approver_role"])
+        if not names.is_clear(role):
+            raise forms.ValidationError("It has a character that cannot be seen.")
         return role
 
 

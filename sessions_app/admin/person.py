@@ -48,6 +48,10 @@ class SubjectForm(ReasonForm):
         self.fields["issuer"] = forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget)
         self.order_fields(self.field_order)
 
+    def clean_subject(self) -> str:
+        """Return the subject in Normalization Form C, as tokens give it."""
+        return names.normal(self.cleaned_data["subject"])
+
 
 class PersonAdmin(Looking):
     """Who may come in."""

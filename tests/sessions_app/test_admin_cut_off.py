@@ -122,6 +122,11 @@ def test_a_subject_by_name_is_cut_off_once_the_consequences_were_shown(browser: 
     assert not Person.objects.get(pk=finn.pk).is_active
 
 
+def test_a_subject_is_read_as_tokens_give_it(browser: Browser) -> None:
+    act(browser, None, "cut-off", issuer="local", subject="Rene\u0301")
+    assert not Person.objects.get(subject="Ren\u00e9").is_active
+
+
 # After.
 
 

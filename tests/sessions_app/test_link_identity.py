@@ -72,6 +72,11 @@ def test_unlinks() -> None:
     assert [one.event_type for one in AuditEvent.objects.order_by("id")][1::2] == ["person.unlinked"] * 2
 
 
+def test_reads_subjects_as_tokens_give_them() -> None:
+    run(subject="Rene\u0301")
+    assert Identity("local", "Ren\u00e9") in linked()
+
+
 def test_links_within_one_tenant() -> None:
     run(tenant="acme")
     assert linked() == [PETRA]

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from orchestrator import boundary, jwks
+from orchestrator import boundary, jwks, names
 from orchestrator.actors import Identity, Origin, Via, job
 from orchestrator.people.models import Person
 from orchestrator.problems import InvalidRequest, ServiceUnavailable
@@ -34,7 +34,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> str:
         """Link or unlink, in one transaction."""
         _check(options)
-        who, same_as = Identity(options["issuer"], options["subject"]), _same_as(options)
+        # Tokens give subjects in Normalization Form C.
+        who, same_as = Identity(options["issuer"], names.normal(options["subject"])), _same_as(options)
         actor = job("link_identity").through(Origin(Via.JOB))
         said = {"tenant": options["tenant"], "actor": actor, "reason": options["reason"]}
         try:
@@ -73,7 +74,7 @@ def _same_as(options: Mapping[str, Any]) -> Identity | None:
     issuer, subject = options["same_as_issuer"], options["same_as_subject"]
     if (issuer is None) != (subject is None):
         raise CommandError("--same-as-issuer and --same-as-subject go together.")
-    return Identity.if_any(issuer, subject)
+    return Identity.if_any(issuer, None if subject is None else names.normal(subject))
 
 
 def _require_linked(who: Identity, same_as: Identity | None, tenant: str) -> None:
