@@ -218,7 +218,7 @@ class _Attempt:
         return False
 
     def _settled(self, approval: Approval) -> Approval:
-        """Wait. Where an operator replaced the request meanwhile, wait for the replacement."""
+        """Wait. Where an operator replaces the request in that time, wait for the replacement."""
         for _ in range(_MAX_REPLACEMENTS):
             approval = self.waiting.until_settled(self.approvals, approval, self.ends_at - time.monotonic())
             replacement = self._replacement(approval) if approval["status"] == "cancelled" else None

@@ -116,8 +116,8 @@ class Work:
     ) -> Approval:
         """Ask people for exactly this action, wait for them, and use their grant: do the action once this returns.
 
-        A worker that is started again finds the request of the same task and action, open or granted, and asks nobody
-        twice. A grant that was used before is not used again: people are asked again, and see what they agreed to
+        A worker that is started again finds the request of the same task and action, open or granted, and does not ask
+        again. A grant that was used before is not used again: people are asked again, and see what they agreed to
         before. The lease is kept while it waits.
 
         Raises NotApproved, which ends the task as failed unless the handler catches it, and NotWanted.

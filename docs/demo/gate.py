@@ -58,7 +58,7 @@ def _agreed(buyer: Caller, managers: Mapping[str, Caller], session: str) -> Iter
         waiting = pool.submit(wait_for_the_outcome, buyer, approval)
         yes = first.post(f"{approval}/approve", {"comments": "Checked against the invoices."})
         yield expected("a manager agrees", yes, 200, status="approved")
-        yield expected("the waiting agent is told of it", waiting.result()[0], 200, status="approved")
+        yield expected("the waiting agent has its grant", waiting.result()[0], 200, status="approved")
     yield refused("another agrees too late", second.post(f"{approval}/approve", {}), 409, "illegal-transition")
     used = {"action": ACTION}
     yield refused("a manager uses it", third.post(f"{approval}/consume", used), 403, "forbidden")

@@ -119,7 +119,7 @@ def test_the_block_runs_once_people_agreed_to_exactly_its_action() -> None:
     assert not Task.objects.exists()
 
 
-def test_a_rejection_is_told_with_who_and_why_and_nobody_is_asked_again() -> None:
+def test_a_rejection_says_who_and_why_and_stands() -> None:
     with answering("reject", {"comments": "Too dear."}):
         first = refused_to(client(), timeout_seconds=PATIENCE)
     again = refused_to(client())
@@ -175,7 +175,7 @@ def test_of_two_threads_that_wait_for_one_grant_one_acts() -> None:
     assert Approval.objects.count() == 1
 
 
-def test_a_grant_that_was_used_is_not_used_again_and_the_next_act_is_asked_anew() -> None:
+def test_a_grant_is_used_once_and_the_next_act_needs_another_request() -> None:
     agree(requested())
     used = acts(client())["approval_id"]
     why = refused_to(client())

@@ -177,9 +177,9 @@ def test_without_a_task_and_an_action_it_is_a_mistake() -> None:
 def test_asking_twice_names_the_request_to_await() -> None:
     with mesh() as alice:
         asked = alice.does("request_approval", **BARE, action=ACTION)["approval_id"]
-        told = alice.fails("request_approval", **BARE, action=ACTION)
-    assert (told["error"], told["approval_id"]) == ("already-requested", asked)
-    assert f"Do not ask again: await_approval {asked}, then consume_approval" in told["text"]
+        refusal = alice.fails("request_approval", **BARE, action=ACTION)
+    assert (refusal["error"], refusal["approval_id"]) == ("already-requested", asked)
+    assert f"Do not ask again: await_approval {asked}, then consume_approval" in refusal["text"]
 
 
 def test_a_rejection_stands_and_later_requests_of_the_session_show_it() -> None:
@@ -188,9 +188,9 @@ def test_a_rejection_stands_and_later_requests_of_the_session_show_it() -> None:
         asked = {**BARE, "session_id": f"session-{session}"}
         alice.does("request_approval", **asked, action=ACTION)
         rejected = refuse(Approval.objects.get(), comments="Too\ndear.")
-        told = alice.fails("request_approval", **asked, action=ACTION)
-        assert (told["error"], told["rejected"]["approval_id"]) == ("already-rejected", str(rejected.pk))
-        assert "do not do it, and do not ask again" in told["text"]
+        refusal = alice.fails("request_approval", **asked, action=ACTION)
+        assert (refusal["error"], refusal["rejected"]["approval_id"]) == ("already-rejected", str(rejected.pk))
+        assert "do not do it, and do not ask again" in refusal["text"]
         cheaper = alice.call("request_approval", **asked, action={**ACTION, "amount": 1})
         assert "Rejected before by manager: 'Too dear.'." in text(cheaper)
         shown = alice.does("fetch_status", task_id=session)
