@@ -35,6 +35,16 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
   SELECT id FROM line WHERE id <> of_request;
 $$;
 
+-- Return when a request was made or, where it replaces another one, when the first of that line was made.
+CREATE FUNCTION work_requested_at(of_request uuid) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+  WITH RECURSIVE line AS (
+    SELECT a.id, a.replaces_id, a.created_at FROM approvals a WHERE a.id = of_request
+    UNION
+    SELECT a.id, a.replaces_id, a.created_at FROM approvals a JOIN line ON a.id = line.replaces_id)
+  SELECT min(created_at) FROM line;
+$$;
+
 -- Return why a person must not decide a request, or NULL. The arrays are all identities of that person, from
 -- people_same(). The words are those of sessions_app.transitions.approvals.separation_of_duties.
 --
@@ -247,9 +257,11 @@ BEGIN
   END IF;
   IF before.approval_id IS NULL THEN RETURN NEW; END IF;
   SELECT * INTO other FROM approvals WHERE id = before.approval_id;
-  -- A task can be created with requests to several roles for one action. They are used together.
-  IF before.outcome = 'already-requested' AND other.required AND NEW.required AND other.created_at = NEW.created_at
-     AND other.approver_role <> NEW.approver_role THEN
+  -- A task can be created with requests to several roles for one action, each of which can be replaced. They are used
+  -- together.
+  IF before.outcome = 'already-requested' AND other.required AND NEW.required
+     AND other.approver_role <> NEW.approver_role
+     AND work_requested_at(other.id) = coalesce(work_requested_at(NEW.replaces_id), NEW.created_at) THEN
     RETURN NEW;
   END IF;
   RAISE EXCEPTION 'approval %: % by approval %', NEW.id, before.outcome, before.approval_id

@@ -81,7 +81,8 @@ def link(who: Identity, same_as: Identity, *, tenant: str, actor: Actor, reason:
 
     Approvals of open requests that would now count twice, or in the person's own matter, are set aside.
 
-    Raises InvalidRequest where they are the same identity, or `who` is linked with another person already.
+    Raises InvalidRequest where they are the same identity, `who` is linked with another person already, or one of them
+    is cut off and the other is not.
     """
     insist_on_boundary()
     shut_out(tenant, sorted({*linked(tenant, who), *linked(tenant, same_as)}, key=_pair))
@@ -93,6 +94,8 @@ def link(who: Identity, same_as: Identity, *, tenant: str, actor: Actor, reason:
         return alias
     if alias.alias_of_id is not None or alias.aliases.exists():
         raise InvalidRequest([("identity", "It is linked with another person. Unlink it first.")])
+    if alias.is_active is not main.is_active:
+        raise InvalidRequest([("identity", "One of them is cut off. Cut off the other one too, or restore the first.")])
     alias.alias_of = main
     alias.save(update_fields=["alias_of"])
     cause = _record(alias, Action.PERSON_LINKED, actor=actor, reason=reason, more={"same_as": _named(main)})

@@ -10,6 +10,7 @@ from psycopg.errors import IntegrityConstraintViolation
 
 from audit_app.models import AuditEvent
 from orchestrator import boundary
+from orchestrator.problems import InvalidRequest
 from sessions_app.models import Approval, Attempt, Task
 from sessions_app.transitions import person
 from tests.api import Api, token
@@ -231,9 +232,10 @@ def test_a_person_who_was_cut_off_is_refused_at_once(
         problem_of(call(), 401, "unauthenticated")
 
 
-def test_a_link_with_a_person_who_was_cut_off_does_not_restore() -> None:
+def test_a_person_who_was_cut_off_is_not_restored_by_a_link() -> None:
     cut_off("petra")
-    link("p.anders", "petra")
+    with pytest.raises(InvalidRequest):
+        link("p.anders", "petra")
     approval = ask()
     with nothing_moves():
         problem_of(manager().post(where(approval, "approve"), {}), 401, "unauthenticated")

@@ -159,9 +159,9 @@ def test_only_an_operator_reopens_and_only_with_a_reason(asking: Asking, operato
 
 @each_subject
 def test_a_rejection_is_reopened_for_its_own_role_action_and_subject(asking: Asking, operator: Api) -> None:
-    rejected = rejected_by(asking)
+    rejected = rejected_by(asking, required_approvals=2)
     elsewhere = rejected_by(asking, by=somebody("alan"), action=OTHER_ACTION)
-    body = body_of(rejected, reopens=str(rejected.pk), reason=REASON)
+    body = body_of(rejected, reopens=str(rejected.pk), reason=REASON, required_approvals=2)
     with nothing_moves():
         for wrong in (
             {"approver_role": "board"},
@@ -171,6 +171,9 @@ def test_a_rejection_is_reopened_for_its_own_role_action_and_subject(asking: Ask
         ):
             answer = operator.post("/approvals", {**body, **wrong})
             assert (answer.status_code, list(errors(answer))) == (400, ["reopens"]), wrong
+        for fewer in (0, 1):
+            answer = operator.post("/approvals", {**body, "required_approvals": fewer})
+            assert list(errors(answer)) == ["required_approvals"]
         stranger = Api(token("olga", "operator", "", tenant="acme"))
         assert stranger.post("/approvals", body).status_code == 400
 
@@ -222,7 +225,7 @@ def test_a_retry_reopens_what_was_rejected_and_shows_the_no() -> None:
 
 @each_subject
 def test_sql_reopens_a_rejection_of_the_same_question_alone(beside: Beside, asking: Asking) -> None:
-    rejected = rejected_by(asking)
+    rejected = rejected_by(asking, required_approvals=2)
     elsewhere = rejected_by(asking, by=somebody("alan"), action=OTHER_ACTION)
     granted = agree(ask_again(rejected, action={"step": 2}))
     like = withdraw(ask_again(rejected, action={"step": 3}))

@@ -182,6 +182,22 @@ def test_a_replacement_takes_over_the_action_where_it_names_none(operator: Api) 
     assert (second.action, second.action_digest) == (first.action, first.action_digest)
 
 
+def test_one_of_the_requests_of_several_roles_for_one_action_can_be_replaced_twice(operator: Api) -> None:
+    asked = (question("manager", action=ACTION), question("cfo", action=ACTION))
+    _, (first, other) = ask_at_creation(*asked)
+    second = made_by(operator.post("/approvals", replacing(first)))
+    third = made_by(operator.post("/approvals", replacing(second, approver_role="desk")))
+    with nothing_moves():
+        problem_of(operator.post("/approvals", replacing(third, approver_role="cfo")), 409, "already-requested")
+    agree(other, "cora")
+    assert task_of(third).status == "blocked"
+    agree(third, "dora")
+    assert task_of(third).status == "pending"
+    used = asker("mona", agent_roles="manager").post(where(third, "consume"), {"action": ACTION})
+    assert used.status_code == 200, used.content
+    assert now(other).consumed_at is not None
+
+
 @each_subject
 @pytest.mark.parametrize("end", [agree, refuse, withdraw])
 def test_what_is_settled_is_not_replaced(asking: Asking, end: Any, operator: Api) -> None:

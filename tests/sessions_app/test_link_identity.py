@@ -1,5 +1,6 @@
 """manage.py link_identity"""
 
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -7,10 +8,13 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from audit_app.models import AuditEvent
+from orchestrator import boundary
 from orchestrator.actors import Identity
 from orchestrator.people.models import Person
+from orchestrator.problems import InvalidRequest
 from sessions_app.models import Approval
 from sessions_app.transitions import person as transitions
+from tests.sessions_app.agreement_calls import operator_actor
 from tests.sessions_app.approval_states import agreed, approver, requested
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -130,3 +134,11 @@ def test_an_identity_of_an_issuer_that_is_configured_no_more_is_linked_if_it_is_
     Person.objects.create_user("old", subject="petra", issuer="https://old.example")
     run(issuer="https://old.example", subject="petra")
     assert Identity("https://old.example", "petra") in linked()
+
+
+def test_a_person_who_is_cut_off_is_not_linked_with_one_who_is_not() -> None:
+    operator = operator_actor()
+    boundary.write(lambda: transitions.cut_off(PETRA, actor=operator, reason="left"))
+    for one, other in ((PETRA, OTHER), (OTHER, PETRA)):
+        with pytest.raises(InvalidRequest):
+            boundary.write(partial(transitions.link, one, other, tenant="default", actor=operator, reason="same"))

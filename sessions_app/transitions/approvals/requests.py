@@ -97,7 +97,8 @@ def request_action(session: Session | None, question: Question, *, actor: Actor)
 
     Raises IllegalTransition for a session that is over or past its time, and what `request()` raises.
     """
-    if question.action is None:
+    # A replacement asks for the action of the request that it replaces.
+    if question.action is None and question.replaces is None:
         raise InvalidRequest([("action", "A request without a task needs the action.")])
     admit(actor)
     fresh = None if session is None else lock(session)
@@ -165,7 +166,9 @@ def _request(subject: Subject, question: Question, *, at: datetime, actor: Actor
     replaced = None if former is None or question.replaces is None else _replaced(former, question)
     if replaced is not None:
         question = replace(question, action=replaced.action)
-    _check_question(_before(subject, question, requester, former, actor), subject, is_replacement=replaced is not None)
+    before = _before(subject, question, requester, former, actor)
+    if replaced is None or not _belong_together(before.approval_id, replaced, question):
+        _check_question(before, subject, is_replacement=replaced is not None)
     row = _row(subject, question, at=at, required=replaced is not None and replaced.required)
     if replaced is not None:
         row.blocks = replaced.blocks
@@ -255,6 +258,19 @@ def _columns(requester: tuple[Identity, Identity | None]) -> list[str | None]:
     return [who.issuer, who.subject, *person]
 
 
+def _belong_together(other: UUID | None, replaced: Approval, question: Question) -> bool:
+    """Return whether a task was created with both requests, to different roles, or with those that they replace."""
+    if other is None or not replaced.required:
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT a.required AND a.approver_role <> %s AND work_requested_at(a.id) = work_requested_at(%s)"
+            " FROM approvals a WHERE a.id = %s",
+            [question.approver_role, replaced.pk, other],
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def _check_question(before: _Before, subject: Subject, *, is_replacement: bool) -> None:
     """Raises AlreadyRequested, AlreadyRejected or TooManyOpenApprovals."""
     if before.approval_id is not None:
@@ -283,6 +299,8 @@ def _check_reopened(former: Approval, question: Question) -> None:
         raise InvalidRequest([("reopens", f"Only a rejected request can be reopened; that one is {former.status}.")])
     if (former.approver_role, bytes(former.action_digest or b"")) != (question.approver_role, _digest(question) or b""):
         raise InvalidRequest([("reopens", "The role and the action must be those of the rejected request.")])
+    if question.required_approvals < former.required_approvals:
+        raise InvalidRequest([("required_approvals", f"It must be at least {former.required_approvals}.")])
     for later in Approval.objects.filter(reopens=former).values_list("pk", flat=True)[:1]:
         raise AlreadyRequested(str(later))
 
