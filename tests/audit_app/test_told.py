@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +16,7 @@ from orchestrator import boundary
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
 from sessions_app.models import Approval, Recorded, Session, Task
 from sessions_app.transitions import approvals, lease
+from sessions_app.transitions import person as people
 from tests import work
 from tests.audit_app.seals import Place, findings
 from tests.audit_app.tampering import Super, point, rewrite, unguarded
@@ -181,6 +184,149 @@ def test_finds_decisions_that_nobody_made(
         found = findings(place, anchor=False)
         assert found == [("decisions", str(decided.pk), decided.version)]
         assert findings(place, "--subject", f"approval:{decided.pk}", anchor=False) == found
+
+
+# Decisions that were set aside.
+
+
+@pytest.fixture
+def aside() -> Approval:
+    """Mia agreed, withdrew and agreed again. Nora agreed and was cut off, and so did Nils under two names."""
+    asked = work.new_approval(a_task(), action={"pay": 48000}, required_approvals=4)
+    for verb, name in (
+        *(("approve", "mia"), ("withdraw", "mia"), ("approve", "nora"), ("approve", "nils")),
+        *(("approve", "n.holm"), ("approve", "mia")),
+    ):
+        boundary.write(partial(getattr(approvals, verb), asked, comments=f"{verb}, {name}.", actor=person(name)))
+        if verb == "approve" and name == "n.holm":
+            operator = replace(person("olga"), roles=frozenset({Role.OPERATOR}))
+            nora, nils, holm = (person(one).identity for one in ("nora", "nils", "n.holm"))
+            boundary.write(partial(people.cut_off, nora, actor=operator, reason="She left."))
+            boundary.write(partial(people.link, holm, nils, tenant="default", actor=operator, reason="One person."))
+    return Approval.objects.get(pk=asked.pk)
+
+
+SET_ASIDE = {"mia": "withdrawn", "nora": "cut-off", "n.holm": "same-person"}
+
+
+def test_a_story_with_decisions_that_were_set_aside_is_in_order(place: Place, aside: Approval) -> None:
+    reasons = aside.decisions.exclude(set_aside_at=None).values_list("decider_subject", "set_aside_reason")
+    assert dict(reasons) == SET_ASIDE
+    assert (aside.status, aside.granted) == ("pending", 2)
+    for name in ("max", "moritz"):
+        boundary.write(partial(approvals.approve, aside, actor=person(name)))
+    assert Approval.objects.get(pk=aside.pk).status == "approved"
+    assert findings(place, anchor=False) == []
+    assert findings(place, "--subject", f"approval:{aside.pk}", anchor=False) == []
+
+
+def test_a_person_with_a_long_name_is_known_by_a_digest(place: Place) -> None:
+    """A long list of people is a digest in the trail."""
+    asked = a_question()
+    someone = replace(person("x"), identity=Identity("local", '"\\\n\x07' + "🦉" * 248))
+    for verb in ("approve", "withdraw"):
+        boundary.write(partial(getattr(approvals, verb), asked, actor=someone))
+    event = work.chain(asked)[-1]
+    assert "sha256" in json.loads(event["body"])["changes"]["set_aside"]
+    assert findings(place, anchor=False) == []
+    with unguarded() as beside:
+        beside.execute("UPDATE approval_decisions SET decider_subject = decider_subject || '!'")
+        assert findings(place, anchor=False) == [("decisions", str(asked.pk), 3)]
+
+
+# Of each person in turn; without the last two for Mia, whose next decision counts.
+CHANGES = (
+    "set_aside_at = set_aside_at + interval '1 us'",
+    "set_aside_reason = NULL",
+    "set_aside_reason = CASE set_aside_reason WHEN 'cut-off' THEN 'same-person' ELSE 'cut-off' END",
+    "decider_subject = 'mallory'",
+    "decided_at = decided_at - interval '1 s'",
+    "set_aside_at = NULL",
+    "set_aside_at = NULL, set_aside_reason = NULL",
+)
+
+
+def test_finds_decisions_that_were_not_set_aside_so(place: Place, aside: Approval) -> None:
+    assert findings(place, anchor=False) == []
+    with unguarded() as beside:
+        beside.execute("CREATE TEMPORARY TABLE before AS SELECT * FROM approval_decisions")
+        for name in SET_ASIDE:
+            of = f"decider_subject = '{name}' AND set_aside_at IS NOT NULL"
+            changes = [f"UPDATE approval_decisions SET {change} WHERE {of}" for change in CHANGES]
+            for change in [*(changes[:-2] if name == "mia" else changes), f"DELETE FROM approval_decisions WHERE {of}"]:
+                assert beside.execute(change).rowcount == 1
+                assert_found(place, aside, change)
+                put_back(beside)
+        assert findings(place, anchor=False) == []
+
+
+def test_finds_a_decision_that_was_set_aside_by_hand(place: Place, aside: Approval) -> None:
+    with unguarded() as beside:
+        for why in SET_ASIDE.values():
+            at = "decided_at" if why == "withdrawn" else "clock_timestamp()"
+            change = f"UPDATE approval_decisions SET set_aside_at = {at}, set_aside_reason = '{why}'"
+            beside.execute(f"{change} WHERE decider_subject = 'nils'")
+            assert_found(place, aside, why)
+
+
+def assert_found(place: Place, asked: Approval, what: str) -> None:
+    """Fails unless the decisions of a request are found, and nothing else."""
+    found = findings(place, anchor=False)
+    assert found == [("decisions", str(asked.pk), asked.version)], what
+    assert findings(place, "--subject", f"approval:{asked.pk}", anchor=False) == found
+
+
+def put_back(beside: Super) -> None:
+    """Every decision as it was."""
+    beside.execute("DELETE FROM approval_decisions")
+    beside.execute("INSERT INTO approval_decisions SELECT * FROM before")
+
+
+def test_finds_a_decision_that_was_set_aside_and_never_made(place: Place, aside: Approval) -> None:
+    with unguarded() as beside:
+        beside.execute("CREATE TEMPORARY TABLE copy AS SELECT * FROM approval_decisions WHERE decider_subject = 'nora'")
+        beside.execute("UPDATE copy SET id = %s, decider_subject = 'mallory'", [uuid4()])
+        beside.execute("INSERT INTO approval_decisions SELECT * FROM copy")
+        beside.execute("DROP TABLE copy")
+        assert findings(place, anchor=False) == [("decisions", str(aside.pk), aside.version)]
+
+
+# Requests about an action without a task.
+
+
+@pytest.fixture
+def action() -> Approval:
+    """An action in a session that Mia approved and alice consumed."""
+    session = work.move_session(work.open_session(), "active")
+    question = approvals.Question(approver_role="manager", lasting=timedelta(days=1), action={"pay": 1})
+    asked = boundary.write(lambda: approvals.request_action(session, question, actor=work.actor()))
+    boundary.write(lambda: approvals.approve(asked, actor=person("mia")))
+    return boundary.write(lambda: approvals.consume(asked, {"pay": 1}, actor=work.actor()))
+
+
+OTHER_VALUES: tuple[tuple[str, Any], ...] = (
+    *(("session_id", None), ("session_id", uuid4()), ("task_id", uuid4()), ("use_within_seconds", None)),
+    *(("use_within_seconds", 60), ("required", True), ("blocks", True), ("reopens_id", uuid4())),
+    *(("replaces_id", uuid4()), ("consumed_at", None)),
+)
+
+
+def test_finds_another_value_in_a_request_about_an_action(place: Place, action: Approval) -> None:
+    assert findings(place, anchor=False) == []
+    with unguarded() as beside:
+        # Without the foreign keys.
+        beside.execute("SET session_replication_role = replica")
+        for column, value in OTHER_VALUES:
+            point(beside, action, **{column: value})
+            assert findings(place, anchor=False) == [("told", str(action.pk), action.version)], column
+            point(beside, action, **{column: getattr(action, column)})
+        assert findings(place, anchor=False) == []
+
+
+def test_finds_a_decision_about_an_action_that_nobody_made(place: Place, action: Approval) -> None:
+    with unguarded() as beside:
+        deleted(beside, action)
+        assert findings(place, anchor=False) == [("decisions", str(action.pk), action.version)]
 
 
 # Attempts.
