@@ -323,7 +323,7 @@ def test_finds_another_value_in_a_request_about_an_action(place: Place, action: 
         assert findings(place, anchor=False) == []
 
 
-def test_finds_a_decision_about_an_action_that_nobody_made(place: Place, action: Approval) -> None:
+def test_finds_a_decision_about_an_action_that_no_person_made(place: Place, action: Approval) -> None:
     with unguarded() as beside:
         deleted(beside, action)
         assert findings(place, anchor=False) == [("decisions", str(action.pk), action.version)]

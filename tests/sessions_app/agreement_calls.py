@@ -27,7 +27,7 @@ OTHER_ACTION = {"pay": "Olsen Tools", "amount": 1}
 
 
 class Asking(Protocol):
-    """Requests agreement to ACTION, of the managers, as alice unless told otherwise."""
+    """Requests agreement to ACTION, of the managers, as alice by default."""
 
     def __call__(self, *, by: Actor | None = None, **question: Any) -> Approval:
         """Return the request."""
@@ -72,7 +72,7 @@ def made_by(answer: Any) -> Approval:
 
 
 def ask_again(approval: Approval, *, by: Actor | None = None, **question: Any) -> Approval:
-    """Request the same again by the transition, as alice unless told otherwise."""
+    """Request the same again by the transition, as alice by default."""
     actor, known = by or somebody(), {"action": approval.action, **question}
     if approval.task_id is not None:
         return ask(Task.objects.get(pk=approval.task_id), by=actor, **known)

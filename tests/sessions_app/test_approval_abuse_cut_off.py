@@ -274,17 +274,17 @@ def test_what_was_undone_stays_undone_after_the_person_was_restored() -> None:
 
 
 def test_a_cut_off_touches_nothing_of_another_tenant() -> None:
-    acme = {"tenant": "acme"}
-    mona, alan = task_states.manager("acme"), somebody("alan", **acme)
-    held, _ = task_states.held(task_states.pending(by=mona), by=somebody("petra", **acme))
-    asked = ask_for_action(by=somebody("petra", **acme))
+    acme = "acme"
+    mona, alan = task_states.manager("acme"), somebody("alan", tenant=acme)
+    held, _ = task_states.held(task_states.pending(by=mona), by=somebody("petra", tenant=acme))
+    asked = ask_for_action(by=somebody("petra", tenant=acme))
     decided = agree(ask_for_action(by=alan, required_approvals=2))
     undone = cut_off("petra").undone
     assert (undone.set_aside, undone.released, undone.cancelled) == ([], [], [])
     assert (Task.objects.get(pk=held.pk).status, now(asked).status, now(decided).granted) == ("active", "pending", 1)
     other = ask_for_action({"step": 2}, by=alan)
-    assert manager("petra", **acme).post(where(other, "approve"), {}).status_code == 200
-    assert made_by(asker("petra", **acme).post("/approvals", {"approver_role": "manager", "action": {"step": 3}}))
+    assert manager("petra", tenant=acme).post(where(other, "approve"), {}).status_code == 200
+    assert made_by(asker("petra", tenant=acme).post("/approvals", {"approver_role": "manager", "action": {"step": 3}}))
     problem_of(asker("petra").post("/approvals", {"approver_role": "manager", **BODY}), 401, "unauthenticated")
 
 
@@ -318,7 +318,7 @@ def test_sql_gives_no_lease_to_a_person_who_was_cut_off(beside: Beside, held_for
         move(beside, task, **lease, lease_expires_at="2099-01-01T00:00Z", **holder)
 
 
-def test_an_approval_can_be_asked_for_anew_by_another_requester() -> None:
+def test_an_approval_can_be_requested_again_by_another_requester() -> None:
     """What a cut-off cancels does not stand in the way of the next request."""
     for asking in SUBJECTS.values():
         approval = asking(by=somebody("alan"))

@@ -53,13 +53,13 @@ REASON = "There are new facts."
 
 
 def held_before(by: Actor, task: Task | None = None) -> Task:
-    """A task that somebody held and handed back."""
+    """A task that an actor held and handed back."""
     held, lease_token = task_states.held(task, by=by)
     return released(held, lease_token, by=by)
 
 
 def failed_by(by: Actor, task: Task) -> Task:
-    """A task that somebody held and failed."""
+    """A task that an actor held and failed."""
     held, lease_token = task_states.held(task, by=by)
     failing = partial(lease.fail, held, token=lease_token, error=task_states.ERROR, retryable=False, actor=by)
     return boundary.write(failing)
@@ -79,7 +79,7 @@ def retried(approval: Approval, times: int) -> Approval:
 
 
 def retried_after_failures(by: Actor, times: int) -> Approval:
-    """The request of a retry, so many retries after a task that somebody held and failed."""
+    """The request of a retry, so many retries after a task that an actor held and failed."""
     task, (approval,) = ask_at_creation(question())
     for count in range(times):
         agree(approval, "max")
@@ -151,7 +151,9 @@ OWN: dict[str, tuple[Callable[[], Approval], str]] = {
 
 @pytest.mark.parametrize("name", ["bella", "b.anders"])
 @pytest.mark.parametrize(("make", "why"), OWN.values(), ids=OWN)
-def test_nobody_decides_their_own_matter(beside: Beside, make: Callable[[], Approval], why: str, name: str) -> None:
+def test_a_person_does_not_decide_their_own_matter(
+    beside: Beside, make: Callable[[], Approval], why: str, name: str
+) -> None:
     approval = make()
     if name != "bella":
         link(name, "bella")

@@ -88,7 +88,7 @@ def test_the_creator_who_withdraws_a_required_request_cancels_the_task() -> None
 
 
 def test_an_agent_withdraws_no_request_that_was_made_before_requests_were_told_apart(operator: Api) -> None:
-    """A request from before this version counts as required, whoever added it."""
+    """A request from before this version counts as required, even where it was added."""
     added = ask(by=ALAN)
     with (
         without_trigger("approvals", "approvals_keep_their_question"),
@@ -102,7 +102,7 @@ def test_an_agent_withdraws_no_request_that_was_made_before_requests_were_told_a
     assert task_of(added).status == "cancelled"
 
 
-def test_nobody_withdraws_what_another_agent_requested() -> None:
+def test_an_agent_does_not_withdraw_what_another_one_requested() -> None:
     for asking in SUBJECTS.values():
         approval = asking()
         with nothing_moves():
@@ -125,7 +125,7 @@ def board(name: str = "paul") -> Api:
 
 
 @each_subject
-def test_an_operator_replaces_a_request_that_nobody_can_decide(asking: Asking, operator: Api) -> None:
+def test_an_operator_replaces_a_request_that_no_known_person_can_decide(asking: Asking, operator: Api) -> None:
     first = asking()
     answer = operator.post("/approvals", replacing(first))
     second = made_by(answer)

@@ -124,7 +124,7 @@ def test_nothing_is_retained_for_no_days(make: Callable[[], Recorded], operator:
 
 
 @pytest.mark.parametrize("make", UNDECIDED.values(), ids=UNDECIDED)
-def test_what_nobody_decided_about_is_not_retained(make: Callable[[], Recorded], operator: Api) -> None:
+def test_what_no_person_decided_about_is_not_retained(make: Callable[[], Recorded], operator: Api) -> None:
     assert delete(operator, make()).status_code == 204
 
 
@@ -238,14 +238,14 @@ def test_who_agrees_to_deletions_is_a_setting(operator: Api, settings: Any) -> N
 
 @pytest.mark.usefixtures("second_person")
 @decided
-def test_nobody_is_asked_about_what_is_retained(make: Callable[[], Recorded], operator: Api) -> None:
+def test_no_person_is_asked_about_what_is_retained(make: Callable[[], Recorded], operator: Api) -> None:
     row = make()
     with nothing_moves():
         problem_of(delete(operator, row), 409, "retained")
 
 
 @pytest.mark.usefixtures("second_person")
-def test_nobody_is_asked_about_what_may_not_be_deleted(operator: Api, agent: Api) -> None:
+def test_no_person_is_asked_about_what_may_not_be_deleted(operator: Api, agent: Api) -> None:
     for row, caller, status in (
         (task_states.active(), operator, 409),
         (session_in("active"), operator, 409),
