@@ -226,10 +226,6 @@ class Approval(Recorded):
         until = self.approved_until
         return until is not None and until <= self.now
 
-    def was_requested_with(self, other: "Approval") -> bool:
-        """Return whether both requests were made with their task, so that it needs both."""
-        return self.required and other.required and self.created_at == other.created_at
-
     def stands_in_for(self, other: "Approval") -> bool:
         """Return whether this request is no weaker than the other one and came after it.
 

@@ -8,6 +8,9 @@ from orchestrator.actors import Actor, Identity
 from orchestrator.problems import Unauthenticated
 from sessions_app.transitions.change import insist_on_boundary
 
+# Stands for all links of a tenant among the locks on identities. No identity has an empty subject.
+_LINKS = Identity("", "")
+
 
 def admit(actor: Actor) -> None:
     """Take a shared lock on the actor's identities, and check that none of them is cut off.
@@ -26,6 +29,16 @@ def shut_out(tenant: str, identities: Collection[Identity]) -> None:
     """Take the exclusive lock on some identities until the transaction ends: wait for all that they are doing."""
     insist_on_boundary()
     _asked("people_hold", tenant, identities)
+
+
+def hold_links(tenant: str, *, exclusively: bool = False) -> None:
+    """Let the links of a tenant's identities stand still until the transaction ends. It comes before all other locks.
+
+    A cut-off shares this lock; linking and unlinking take it exclusively. So a cut-off can lock all identities of one
+    person in one order.
+    """
+    insist_on_boundary()
+    _asked("people_hold" if exclusively else "people_admit", tenant, [_LINKS])
 
 
 def identities_of(actor: Actor) -> list[Identity]:

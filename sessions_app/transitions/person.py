@@ -17,7 +17,7 @@ from orchestrator.problems import Forbidden, InvalidRequest
 from sessions_app.models import Approval, Decision
 from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.decision import SetAside, Verdict
-from sessions_app.transitions.admission import shut_out
+from sessions_app.transitions.admission import hold_links, shut_out
 from sessions_app.transitions.approvals.decisions import set_aside
 from sessions_app.transitions.approvals.separation_of_duties import is_barred
 from sessions_app.transitions.approvals.subject import lock_with_subject
@@ -43,8 +43,7 @@ def cut_off(who: Identity, *, actor: Actor, reason: str) -> CutOff:
     Raises Forbidden where the actor is one of these identities.
     """
     insist_on_boundary()
-    # Linking takes the same locks, so the set of linked identities stands still from here on.
-    shut_out(actor.tenant, linked(actor.tenant, who))
+    hold_links(actor.tenant)
     identities = linked(actor.tenant, who)
     shut_out(actor.tenant, identities)
     if actor.identity in identities:
@@ -85,6 +84,7 @@ def link(who: Identity, same_as: Identity, *, tenant: str, actor: Actor, reason:
     is cut off and the other is not.
     """
     insist_on_boundary()
+    hold_links(tenant, exclusively=True)
     shut_out(tenant, sorted({*linked(tenant, who), *linked(tenant, same_as)}, key=_pair))
     if who == same_as:
         raise InvalidRequest([("same_as", "These are the same identity.")])
@@ -106,6 +106,7 @@ def link(who: Identity, same_as: Identity, *, tenant: str, actor: Actor, reason:
 def unlink(who: Identity, *, tenant: str, actor: Actor, reason: str) -> Person:
     """Undo a link. Raises InvalidRequest where the identity is linked with no other person as its alias."""
     insist_on_boundary()
+    hold_links(tenant, exclusively=True)
     shut_out(tenant, linked(tenant, who))
     alias = row_of(who, tenant)
     if alias.alias_of is None:

@@ -71,7 +71,7 @@ def test_an_operator_who_is_cut_off_retries_nothing() -> None:
     assert not Task.objects.filter(retry_of=task).exists()
 
 
-def test_a_replaced_request_of_a_task_that_nobody_holds_any_more_blocks_it_no_more_than_before() -> None:
+def test_a_replaced_request_of_a_released_task_blocks_it_no_more_than_before() -> None:
     task, token = task_states.held()
     former = ask(task, action=ACTION)
     boundary.write(partial(lease.release, task, token=token, actor=somebody("finn")))
@@ -105,3 +105,24 @@ def test_a_claim_looks_past_what_a_linked_identity_decided_about() -> None:
     assert [grant.task.pk for grant in grants] == [other.pk]
     assert task_of(decided).status == "pending"
     assert approver("pia").identity == identity("pia")
+
+
+def test_a_task_for_whose_act_one_role_was_asked_twice_is_retried_with_one_request() -> None:
+    task, (first,) = ask_at_creation(question(action=ACTION))
+    lapse_grant(agree(first))
+    again = requested(task, action=ACTION, required_approvals=2)
+    refuse(again, "rita")
+    retried = boundary.write(lambda: tasks.retry(task_of(again), actor=operator()))
+    (repeated,) = Approval.objects.filter(task=retried)
+    assert (repeated.required_approvals, repeated.reopens_id) == (2, again.pk)
+
+
+def test_a_grant_is_not_used_once_the_replacement_of_another_role_for_the_same_act_lapsed() -> None:
+    both = [question(role, action=ACTION) for role in ("manager", "board")]
+    task, (manager, board) = ask_at_creation(*both, by=somebody())
+    replacing = question("legal", action=ACTION, replaces=manager.pk, reason="They left.")
+    legal = boundary.write(lambda: approvals.request(task, replacing, actor=operator()))
+    lapse_grant(agree(legal))
+    agree(board, "max")
+    with pytest.raises(ApprovalLapsed):
+        consume(board)

@@ -4,6 +4,8 @@ import hmac
 from collections.abc import Mapping
 from typing import Any
 
+from django.db import connection
+
 from audit_app.trail import Action, instant
 from orchestrator.actors import Actor
 from orchestrator.problems import Forbidden
@@ -77,7 +79,7 @@ def _require_unused_grant(fresh: Approval, others: list[Approval], action: Mappi
         detail = f"It could be consumed until {instant(fresh.approved_until or fresh.now)}."
         raise remembered(ApprovalLapsed(detail), fresh, "consume", actor=actor)
     for other in others:
-        if other.has_lapsed() and other.was_requested_with(fresh):
+        if other.has_lapsed() and _were_requested_together(fresh, other):
             detail = f"The grant {other.pk} of the role {other.approver_role} for the same action has lapsed."
             raise remembered(ApprovalLapsed(detail), fresh, "consume", actor=actor)
 
@@ -91,6 +93,15 @@ def _granted_beside(approval: Approval, task: Task) -> list[Approval]:
     for row in rows:
         row.now = approval.now
     return rows
+
+
+def _were_requested_together(one: Approval, other: Approval) -> bool:
+    """Return whether a task was created with both requests, or with those that they replace, so that it needs both."""
+    if not (one.required and other.required):
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT work_requested_at(%s) = work_requested_at(%s)", [one.pk, other.pk])
+        return bool(cursor.fetchone()[0])
 
 
 def _kept_from_using(locked: Locked, actor: Actor) -> str | None:

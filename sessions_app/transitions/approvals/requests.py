@@ -134,13 +134,20 @@ def questions_of(task: Task) -> tuple[list[Question], list[UUID | None]]:
     """Return what a task had to wait for, to be asked again for the task that repeats it.
 
     Beside each question stands the request that was rejected, if it was. What was replaced is left out, and so is a
-    request that was added later and then withdrawn.
+    request that was added later and then withdrawn. Of several requests of one role for one action, the strictest one
+    is asked again.
     """
     rows = list(Approval.objects.filter(task=task, blocks=True).order_by("created_at", "pk"))
     replaced = {row.replaces_id for row in rows}
     wanted = [
         row for row in rows if row.pk not in replaced and (row.required or row.status != ApprovalStatus.CANCELLED)
     ]
+    groups: dict[object, list[Approval]] = {}
+    for row in wanted:
+        same = row.pk if row.action_digest is None else (row.approver_role, bytes(row.action_digest))
+        groups.setdefault(same, []).append(row)
+    strictest = [max(rows, key=lambda row: row.required_approvals) for rows in groups.values()]
+    rejected = [[row.pk for row in rows if row.status == ApprovalStatus.REJECTED] for rows in groups.values()]
     questions = [
         Question(
             approver_role=row.approver_role,
@@ -150,9 +157,9 @@ def questions_of(task: Task) -> tuple[list[Question], list[UUID | None]]:
             action=row.action,
             use_within_seconds=row.use_within_seconds,
         )
-        for row in wanted
+        for row in strictest
     ]
-    return questions, [row.pk if row.status == ApprovalStatus.REJECTED else None for row in wanted]
+    return questions, [pks[-1] if pks else None for pks in rejected]
 
 
 def _request(subject: Subject, question: Question, *, at: datetime, actor: Actor) -> Approval:
@@ -239,8 +246,8 @@ def _before(
         cursor.execute(
             "SELECT * FROM work_question_before(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [
-                *(actor.tenant, task and task.pk, session and session.pk, *_columns(requester)),
-                *(question.approver_role, _digest(question), beside, reopening),
+                *(actor.tenant, None if task is None else task.pk, None if session is None else session.pk),
+                *(*_columns(requester), question.approver_role, _digest(question), beside, reopening),
             ],
         )
         return _Before(*cursor.fetchone())
