@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from orchestrator import boundary
 from orchestrator.clock import database_now
-from orchestrator.problems import Problem
+from orchestrator.problems import Problem, Unauthenticated
 from orchestrator.work_problems import AlreadyRetried, DeadlineExceeded, IllegalTransition, LeaseLost
 from sessions_app import queue
 from sessions_app.duties import TASK_DUTIES
@@ -82,6 +82,10 @@ class Known:
     """Steps until it is past its deadline, if it has one."""
     called_off: bool = False
     retried: bool = False
+    creator: str = ""
+    retry_of: UUID | None = None
+    holder: str = ""
+    """Who held it last."""
     refusals: int = 0
     holders: set[str] = field(default_factory=set)
     """Who ever held it."""
@@ -106,6 +110,7 @@ class Tasks(RuleBasedStateMachine):
         self.tenant = f"machine-{next(tenants)}"
         self.known: dict[UUID, Known] = {}
         self.leases: list[Held] = []
+        self.deleted: dict[UUID, Known] = {}
         self.epochs: dict[UUID, int] = {}
 
     # How things are done.
@@ -169,13 +174,18 @@ class Tasks(RuleBasedStateMachine):
 
     def made(self, task: Task) -> None:
         left = None if task.deadline is None else round((task.deadline - database_now()) / STEP + 0.5)
-        self.known[task.pk] = Known(status=str(task.status), left=left)
+        creator, retry_of = task.created_by.subject, task.retry_of_id
+        self.known[task.pk] = Known(status=str(task.status), left=left, creator=creator, retry_of=retry_of)
 
     @precondition(lambda self: self.any("pending"))
     @rule(worker=st.sampled_from(WORKERS), most=st.integers(1, 3), crash=SELDOM)
     def claim(self, worker: str, most: int, crash: bool) -> None:
         actor = self.worker(worker)
         rows = queue.claimable(actor, ["finance"], None, most)
+        if self.is_cut_off(worker):
+            with pytest.raises(Unauthenticated):
+                self.act(lambda: lease.claim(rows.all(), actor=actor, lasting=LASTING), crash=crash)
+            return
         there = rows.count()
         grants = self.act(lambda: lease.claim(rows.all(), actor=actor, lasting=LASTING), crash=crash)
         if grants is None:
@@ -187,10 +197,19 @@ class Tasks(RuleBasedStateMachine):
             assert (task.status, task.overdue) == ("pending", False)
             task.status, task.elapsed = "active", 0
             task.epoch += 1
-            assert worker not in task.deciders
+            assert self.names_of(worker).isdisjoint(task.deciders)
             task.holders.add(worker)
+            task.holder = worker
             self.leases.append(Held(grant.task.pk, grant.task.lease_epoch, grant.token, worker))
             assert grant.task.lease_epoch == task.epoch
+
+    def is_cut_off(self, name: str) -> bool:
+        """Whether calls of this name are refused."""
+        return False
+
+    def names_of(self, name: str) -> set[str]:
+        """All names of one person."""
+        return {name}
 
     @precondition(lambda self: self.leases and self.any("active"))
     @rule(data=st.data())
@@ -374,12 +393,15 @@ class Tasks(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Every refused call of a holder, and nothing else, is remembered beside the chains."""
         remembered = refusals_of_all("task", self.tenant)
-        assert remembered == {pk: task.refusals for pk, task in self.known.items() if task.refusals}
+        known = {**self.known, **self.deleted}
+        assert remembered == {pk: task.refusals for pk, task in known.items() if task.refusals}
 
 
-def run(machine: type[Tasks], examples: int, steps: int) -> None:
+def run(machine: type[Tasks], examples: int, steps: int, *, at_least: int = 0) -> None:
+    """Run a machine. Hypothesis ends most examples early unless it is given a least number of steps."""
     run_state_machine_as_test(
         machine,
+        _min_steps=at_least,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
