@@ -78,7 +78,7 @@ class Caller:
         rows = list(Approval.objects.filter(status=status))
         return self._chance.choice(rows) if rows else None
 
-    def anybody(self) -> str:
+    def other(self) -> str:
         return f"caller-{self._chance.randrange(CALLERS)}"
 
     def create(self) -> None:
@@ -126,15 +126,15 @@ class Caller:
             self.told("take back", self._api.post(where(approval, "withdraw"), {}))
 
     def cut_off(self) -> None:
-        """An operator cuts somebody off, and restores them."""
-        who = identity(self.anybody())
+        """An operator cuts a caller off, and restores them."""
+        who = identity(self.other())
         self.wrote("cut off", lambda: person.cut_off(who, actor=operator(), reason="a stolen laptop"))
         self.wrote("restore", lambda: person.restore(who, actor=operator(), reason="found again"))
 
     def link(self) -> None:
         """An operator links two identities, and undoes that."""
-        who, same_as = identity(self.anybody()), identity(self.anybody())
-        known = {"tenant": "default", "actor": operator(), "reason": "one person"}
+        who, same_as = identity(self.other()), identity(self.other())
+        known: Any = {"tenant": "default", "actor": operator(), "reason": "one person"}
         self.wrote("link", lambda: person.link(who, same_as, **known))
         self.wrote("unlink", lambda: person.unlink(who, **known))
 
