@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from audit_app.models import AuditEvent
 from orchestrator import ids
 from orchestrator.wsgi import application
+from sessions_app.models import Approval
 from tests.api import token
 from tests.contract.api_document import Operation, operations
 from tests.sessions_app.approval_calls import ACTION, PAST, SETTLED, agree, ask
@@ -196,30 +197,51 @@ def _name_a_task(case: Case) -> None:
 
 
 def _name_an_approval(case: Case) -> None:
-    """The same for an approval, or for the task that a body names: what is used is olga's own, what is decided not."""
+    """The same for an approval, or for the task or session that a body names.
+
+    What is consumed is olga's own request, and what is withdrawn her approval; what is decided is of another.
+    """
     _wait_for_nothing(case)
     body = case.body if isinstance(case.body, dict) else {}
-    if ids.read(body.get("task_id"), "task") is not None:
-        state = _state(case, ["pending", "pending", "active", "completed", UNKNOWN])
-        if state != UNKNOWN:
-            task = task_in(state)
-            body["task_id"] = str(task.pk)
-            if state != "completed" and "decision" in body:
-                ask(task, approver_role="finance")
+    _name_a_subject(case, body)
     if ids.read((case.path_parameters or {}).get("id"), "approval") is None:
         return
-    using = case.operation.path.endswith("/consume")
-    apt = "approved" if using else "pending"
+    verb = case.operation.path.rpartition("/")[2]
+    apt = "approved" if verb == "consume" else "pending"
     state = _state(case, [*SETTLED, *[apt] * 5, OVERDUE, *[UNKNOWN] * 5])
     if state == UNKNOWN:
         return
-    asked = {"by": HOLDER, "action": ACTION} if using else {"approver_role": "finance"}
-    approval = ask(**asked, lasting=PAST) if state == OVERDUE else ask(**asked) if state == apt else SETTLED[state]()
-    case.path_parameters["id"] = str((agree(approval) if using and state == apt else approval).pk)
+    case.path_parameters["id"] = str(_approval_in(state, verb, is_apt=state == apt).pk)
     # Half of what is sent as an action is the one that was approved.
     sent = body.get("action")
     if isinstance(sent, dict) and len(sent) % 2 == 0:
         body["action"] = dict[str, Any](ACTION)
+
+
+def _name_a_subject(case: Case, body: dict[str, Any]) -> None:
+    """Let the task or the session of a body be one in a state that what else is sent decides."""
+    if ids.read(body.get("session_id"), "session") is not None and _state(case, ["active", UNKNOWN]) != UNKNOWN:
+        body["session_id"] = str(session_in("active").pk)
+    if ids.read(body.get("task_id"), "task") is None:
+        return
+    state = _state(case, ["pending", "pending", "active", "completed", UNKNOWN])
+    if state != UNKNOWN:
+        task = task_in(state)
+        body["task_id"] = str(task.pk)
+        if state != "completed" and "decision" in body:
+            ask(task, approver_role="finance")
+
+
+def _approval_in(state: str, verb: str, *, is_apt: bool) -> Approval:
+    """Return an approval in a state; in the apt one the verb succeeds for olga."""
+    if state not in (OVERDUE, "pending") and not is_apt:
+        return SETTLED[state]()
+    asked: dict[str, Any] = {"by": HOLDER, "action": ACTION} if verb == "consume" else {"approver_role": "finance"}
+    if verb == "withdraw":
+        asked["required_approvals"] = 2
+    approval = ask(**asked, lasting=PAST) if state == OVERDUE else ask(**asked)
+    decider = {"consume": "petra", "withdraw": "olga"}.get(verb)
+    return agree(approval, decider) if is_apt and decider is not None else approval
 
 
 def _name_an_event(case: Case) -> None:
