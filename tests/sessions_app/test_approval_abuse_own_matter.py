@@ -39,6 +39,7 @@ from tests.sessions_app.approval_calls import (
     problem_of,
     question,
     refuse,
+    task_of,
     where,
     withdraw,
 )
@@ -73,7 +74,7 @@ def the_request_of(task: Task) -> Approval:
 def retried(approval: Approval, times: int) -> Approval:
     """The request that is made again after a rejection and a retry, so many times."""
     for _ in range(times):
-        task = Task.objects.get(pk=refuse(approval, "max").task_id)
+        task = task_of(refuse(approval, "max"))
         approval = the_request_of(retry(task))
     return approval
 
