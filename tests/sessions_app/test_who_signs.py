@@ -156,20 +156,22 @@ def test_in_the_admin_people_decide_whatever_the_clients(verb: str, settings: An
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("level", "seconds", "said"),
     [
-        (None, "level mfa"),
-        (logins.Authentication("", ago(5)), "level mfa"),
-        (logins.Authentication("1", ago(5)), "level mfa"),
-        (logins.Authentication("mfa", None), "not known when you logged in"),
-        (logins.Authentication("mfa", ago(310)), "at most 300 seconds old"),
+        (None, None, "level mfa"),
+        ("", 5, "level mfa"),
+        ("1", 5, "level mfa"),
+        ("mfa", None, "not known when you logged in"),
+        ("mfa", 310, "at most 300 seconds old"),
     ],
-    ids=str,
 )
-def test_in_the_admin_a_login_that_is_not_enough_is_told(how: Any, said: str, settings: Any) -> None:
+def test_in_the_admin_a_login_that_is_not_enough_is_refused(
+    level: str | None, seconds: int | None, said: str, settings: Any
+) -> None:
     settings.APPROVAL_ACR_VALUES, settings.APPROVAL_MAX_AUTH_AGE_SECONDS = ("mfa",), 300
     approval = ask()
-    browser = at_the_admin(how)
+    at = None if seconds is None else ago(seconds)
+    browser = at_the_admin(None if level is None else logins.Authentication(level, at))
     with nothing_but_refused(("petra", "approve", STEP_UP)):
         page = decide(browser, approval)
     assert page.status_code == 200
