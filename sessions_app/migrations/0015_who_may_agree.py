@@ -238,6 +238,7 @@ BEGIN
   IF NEW.reopens_id IS NOT NULL THEN
     PERFORM FROM approvals r WHERE r.id = NEW.reopens_id AND r.status = 'rejected' AND r.tenant = NEW.tenant
       AND r.approver_role = NEW.approver_role AND r.action_digest IS NOT DISTINCT FROM NEW.action_digest
+      AND r.required_approvals <= NEW.required_approvals
       AND (r.task_id IN (SELECT work_task_line(NEW.task_id))
         OR (NEW.task_id IS NULL AND r.task_id IS NULL AND r.session_id IS NOT DISTINCT FROM NEW.session_id));
     IF NOT FOUND THEN

@@ -228,13 +228,14 @@ def test_sql_reopens_a_rejection_of_the_same_question_alone(beside: Beside, aski
     rejected = rejected_by(asking, required_approvals=2)
     elsewhere = rejected_by(asking, by=somebody("alan"), action=OTHER_ACTION)
     granted = agree(ask_again(rejected, action={"step": 2}))
-    like = withdraw(ask_again(rejected, action={"step": 3}))
+    like = withdraw(ask_again(rejected, action={"step": 3}, required_approvals=2))
     digest = {"status": "pending", "action_digest": rejected.action_digest}
     for reopens, columns in (
         (elsewhere, digest),
         (granted, digest),
         (rejected, {**digest, "action_digest": granted.action_digest, "approver_role": "board"}),
         (rejected, {**digest, "approver_role": "board"}),
+        (rejected, {**digest, "required_approvals": 1}),
     ):
         with refused(beside, IntegrityConstraintViolation, "is no rejection of the same question"):
             born(beside, like, reopens_id=reopens.pk, **columns)
