@@ -251,12 +251,15 @@ class Approvals(Tasks):
     @precondition(lambda self: any(one.status == "pending" for one in self.asked.values()))
     @rule(data=st.data(), people=st.lists(st.sampled_from(DECIDERS), min_size=1, max_size=4), crash=SELDOM)
     def decide(self, data: st.DataObject, people: list[str], crash: bool) -> None:
-        for who in people:
-            self.decides(data, who, yes=data.draw(st.sampled_from([True, True, True, True, False])), crash=crash)
-
-    def decides(self, data: st.DataObject, who: str, *, yes: bool, crash: bool) -> None:
-        self.model.closes_what_is_over()
         row, asked = self.request(data, "pending")
+        for who in people:
+            self.decides(row, asked, who, yes=data.draw(st.sampled_from([True] * 5 + [False])), crash=crash)
+
+    decide_more = decide_most = decide
+    """A rule with three names comes up three times as often."""
+
+    def decides(self, row: Approval, asked: Asked, who: str, *, yes: bool, crash: bool) -> None:
+        self.model.closes_what_is_over()
         actor = approver(who, role=asked.role, tenant=self.tenant)
         call = partial(transitions.approve if yes else transitions.reject, row, actor=actor)
         counted = self.model.counts_on(asked, who)
@@ -307,7 +310,7 @@ class Approvals(Tasks):
         if not refused and self.act(call, crash=crash) is not None:
             asked.votes.remove(mine[0])
 
-    @precondition(lambda self: self.asked)
+    @precondition(lambda self: len([one for one in self.asked.values() if one.status == "pending"]) > 3)
     @rule(data=st.data(), who=st.sampled_from(["olga", "fiona"]), crash=SELDOM)
     def withdraw(self, data: st.DataObject, who: str, crash: bool) -> None:
         """A request is called off."""
@@ -347,6 +350,8 @@ class Approvals(Tasks):
             for one in [asked, *beside]:
                 one.used = one.used or not self.model.has_lapsed(one)
 
+    consume_more = consume_most = consume
+
     def may_use(self, asked: Asked, task: Known | None, who: str) -> bool:
         is_requester = who == self.model.first(asked).asker
         if task is None:
@@ -355,6 +360,8 @@ class Approvals(Tasks):
         return holds or (is_requester and who not in task.holders)
 
     # What happens.
+
+    the_clock_goes_on = Tasks.the_clock_makes_a_step
 
     @precondition(lambda self: len(self.open_sessions()) > 1)
     @rule(data=st.data(), crash=SELDOM)
