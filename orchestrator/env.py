@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from redis import ConnectionPool
 from redis.exceptions import RedisError
 
+from orchestrator import names as spelling
 from orchestrator import person_rules
 
 _ON = {"1", "true", "yes", "on"}
@@ -43,6 +44,14 @@ def text(name: str, default: str | None = None) -> str:
     if default is None:
         raise ImproperlyConfigured(f"{name} must be set.")
     return default
+
+
+def name(variable: str, default: str, longest: int) -> str:
+    """Return a name of 1 to `longest` visible characters, in the form in which names are compared."""
+    value = spelling.normal(text(variable, default))
+    if len(value) > longest or not spelling.is_clear(value):
+        raise ImproperlyConfigured(f"{variable} must be a name of 1 to {longest} visible characters.")
+    return value
 
 
 def choice(name: str, allowed: tuple[str, ...], default: str) -> str:

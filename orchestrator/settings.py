@@ -128,7 +128,7 @@ APPROVAL_RETENTION_DAYS = env.whole("APPROVAL_RETENTION_DAYS", 400, 0, 36_500)
 """How many days after its end a task or session that people decided about cannot be deleted."""
 DELETE_NEEDS_SECOND_PERSON = env.flag("DELETE_NEEDS_SECOND_PERSON", False)
 """Whether a DELETE needs the approval of a second person."""
-DELETE_APPROVER_ROLE = env.text("DELETE_APPROVER_ROLE", "operator")
+DELETE_APPROVER_ROLE = env.name("DELETE_APPROVER_ROLE", "operator", 50)
 """The approver role that agrees to a DELETE, where that needs a second person."""
 
 IDEMPOTENCY_ENABLED = env.flag("IDEMPOTENCY_ENABLED", True)

@@ -17,6 +17,7 @@ SOURCES = {
 _SECRETS = ("secret", "optional_secret", "database", "redis_url")
 _TAKES = {
     "text": "text",
+    "name": "a name",
     "flag": "`on` or `off`",
     "names": "a comma list",
     "acr_values": "a comma list",

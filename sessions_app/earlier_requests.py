@@ -14,28 +14,33 @@ from sessions_app.models import Approval
 MOST = 20
 """How many earlier requests are shown with one, the latest first."""
 
-_COLUMNS = """e.id, e.status, e.approver_role, e.notes, coalesce(e.decision_at, e.updated_at), e.created_at,
-  ARRAY(SELECT d.decider_issuer || '|' || d.decider_subject FROM approval_decisions d
-    WHERE d.approval_id = e.id AND d.set_aside_at IS NULL ORDER BY d.decided_at, d.id)"""
 _SETTLED = "e.status <> 'pending' AND e.tenant = asked.tenant AND e.created_at < asked.created_at"
+# Each part is limited by itself: the history of a subject has no bound.
+_LATEST = f"ORDER BY e.created_at DESC, e.id DESC LIMIT {MOST}"
 
-# Of the same task and those it repeats; of the same session; or the same action of the same requester, without a task.
+# Of the same task and those it repeats; of the same session; of the same action of the same requester, without a task;
+# and those that this one reopens or replaces.
 _EARLIER = f"""
-SELECT asked.id, before.* FROM approvals asked CROSS JOIN LATERAL (
-  SELECT {_COLUMNS} FROM approvals e
-    WHERE e.task_id = ANY(ARRAY(SELECT work_task_line(asked.task_id))) AND {_SETTLED}
-  UNION
-  SELECT {_COLUMNS} FROM approvals e WHERE e.session_id = asked.session_id AND {_SETTLED}
-  UNION
-  SELECT {_COLUMNS} FROM approvals e
-    WHERE asked.task_id IS NULL AND e.task_id IS NULL AND e.action_digest = asked.action_digest AND {_SETTLED}
-      AND (e.created_by_issuer, e.created_by_subject, e.on_behalf_of_issuer, e.on_behalf_of_subject)
-        IS NOT DISTINCT FROM
-        (asked.created_by_issuer, asked.created_by_subject, asked.on_behalf_of_issuer, asked.on_behalf_of_subject)
-  UNION
-  SELECT {_COLUMNS} FROM approvals e WHERE e.id IN (SELECT work_request_line(asked.id)) AND {_SETTLED}
-  ORDER BY 6 DESC, 1 DESC LIMIT {MOST}
-) AS before (id, status, approver_role, notes, at, created_at, deciders)
+SELECT asked.id, before.id, before.status, before.approver_role, before.notes,
+  coalesce(before.decision_at, before.updated_at), before.created_at,
+  ARRAY(SELECT d.decider_issuer || '|' || d.decider_subject FROM approval_decisions d
+    WHERE d.approval_id = before.id AND d.set_aside_at IS NULL ORDER BY d.decided_at, d.id)
+FROM approvals asked CROSS JOIN LATERAL (
+  SELECT e.* FROM approvals e WHERE e.id IN (
+    (SELECT e.id FROM approvals e
+      WHERE e.task_id = ANY(ARRAY(SELECT work_task_line(asked.task_id))) AND {_SETTLED} {_LATEST})
+    UNION
+    (SELECT e.id FROM approvals e WHERE e.session_id = asked.session_id AND {_SETTLED} {_LATEST})
+    UNION
+    (SELECT e.id FROM approvals e
+      WHERE asked.task_id IS NULL AND e.task_id IS NULL AND e.action_digest = asked.action_digest AND {_SETTLED}
+        AND (e.created_by_issuer, e.created_by_subject, e.on_behalf_of_issuer, e.on_behalf_of_subject)
+          IS NOT DISTINCT FROM
+          (asked.created_by_issuer, asked.created_by_subject, asked.on_behalf_of_issuer, asked.on_behalf_of_subject)
+      {_LATEST})
+    UNION
+    (SELECT e.id FROM approvals e WHERE e.id IN (SELECT work_request_line(asked.id)) AND {_SETTLED} {_LATEST}))
+  {_LATEST}) AS before
 WHERE asked.id = ANY(%s) ORDER BY asked.id, before.created_at DESC, before.id DESC
 """
 

@@ -13,6 +13,7 @@ from orchestrator.deciding import may_sign
 from orchestrator.problems import Forbidden, NotFound
 from sessions_app.models import Approval, Attempt, Decision, Recorded, Session, Task
 from sessions_app.models.clock import ClockTimestamp
+from sessions_app.requesters import Requester, first_requester
 
 Row = TypeVar("Row", bound=Recorded)
 Scope = tuple[str, list[object]]
@@ -168,7 +169,7 @@ def insist_may_withdraw(actor: Actor, approval: Approval) -> None:
 
     Raises Forbidden; NotFound where the actor does not see the task.
     """
-    may = actor.has(Role.OPERATOR) or (actor.has(Role.AGENT) and approval.is_of(actor))
+    may = actor.has(Role.OPERATOR) or (actor.has(Role.AGENT) and first_requester(approval) == Requester.of(actor))
     _insist(may, "You may see this approval but not cancel it.")
     # An operator may cancel every task of the tenant, so the task is not read.
     if approval.cancels_its_task and approval.task_id is not None and not actor.has(Role.OPERATOR):

@@ -1,6 +1,8 @@
 """Which requests an operator can reopen or replace now: the admin offers nothing that the transition would refuse."""
 
 from django.db import connection
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from sessions_app import approvers
 from sessions_app.models import Approval
@@ -16,18 +18,19 @@ SELECT CASE WHEN a.replaces THEN true
   AND NOT EXISTS (SELECT FROM sessions s WHERE s.id = a.session_id
     AND (s.status NOT IN ('pending', 'active') OR s.expires_at <= statement_timestamp()))
 FROM (SELECT *, %s AS replaces FROM approvals WHERE id = %s) AS a
-CROSS JOIN LATERAL (
-  SELECT * FROM approvals o WHERE o.id = a.id OR o.id IN (SELECT work_request_line(a.id))
-  ORDER BY o.created_at, o.id LIMIT 1) AS origin
-CROSS JOIN LATERAL work_question_before(a.tenant, a.task_id, a.session_id, origin.created_by_issuer,
-  origin.created_by_subject, origin.on_behalf_of_issuer, origin.on_behalf_of_subject, a.approver_role, a.action_digest,
+CROSS JOIN LATERAL work_requester(a.id) AS origin
+CROSS JOIN LATERAL work_question_before(a.tenant, a.task_id, a.session_id, origin.issuer, origin.subject,
+  origin.behalf_issuer, origin.behalf_subject, a.approver_role, a.action_digest,
   CASE WHEN a.replaces THEN a.id END, CASE WHEN NOT a.replaces THEN a.id END) AS before
 """
 
 
 def can_be_reopened(approval: Approval) -> bool:
     """Return whether a new request may reopen this one: it was rejected, and its question may be asked again."""
-    if approval.status != ApprovalStatus.REJECTED or Approval.objects.filter(reopens=approval).exists():
+    if approval.status != ApprovalStatus.REJECTED:
+        return False
+    alive = Q(status=ApprovalStatus.PENDING, expires_at__gt=Now()) | Q(status=ApprovalStatus.APPROVED)
+    if Approval.objects.filter(alive, reopens=approval).exists():
         return False
     return _may_be_asked(approval, replaces=False)
 
@@ -42,7 +45,7 @@ def can_be_replaced(approval: Approval) -> bool:
 
 
 def _may_be_asked(approval: Approval, *, replaces: bool) -> bool:
-    """Return whether its task or session takes the same question, besides this request."""
+    """Return whether its task or session takes the same question, beside this request."""
     with connection.cursor() as cursor:
         cursor.execute(_OPEN_FOR_QUESTIONS, [MAX_OPEN_BARE, MAX_OPEN, replaces, approval.pk])
         return bool(cursor.fetchone()[0])

@@ -182,9 +182,7 @@ MOVES = {
         insist=permissions.insist_may_decide,
         is_legal=_is_open,
         make=transitions.withdraw,
-        tell=lambda approval: (
-            f"You withdrew your approval: {approval.granted} of {approval.required_approvals} so far."
-        ),
+        tell=_after_withdrawing,
         note="Your approval stays visible, but does not count. You can decide again while the request is open.",
         form=WithdrawalForm,
     ),

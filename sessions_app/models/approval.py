@@ -226,21 +226,6 @@ class Approval(Recorded):
         until = self.approved_until
         return until is not None and until <= self.now
 
-    def stands_in_for(self, other: "Approval") -> bool:
-        """Return whether this request is no weaker than the other one and came after it.
-
-        An operator's replacement stands in for what it replaces. Otherwise role and action must be the same, and the
-        quorum at least as large.
-        """
-        if self.replaces_id == other.pk:
-            return True
-        return (
-            self.approver_role == other.approver_role
-            and self.required_approvals >= other.required_approvals
-            and bytes(self.action_digest or b"") == bytes(other.action_digest or b"")
-            and self.created_at > other.created_at
-        )
-
     def is_told_by_version(self) -> bool:
         """Whether whoever knows this version knows the row: what is allowed changes when its time passes."""
         return self.is_terminal or not self.is_overdue()

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import BooleanField, Q, QuerySet
+from django.db.models.expressions import RawSQL
 
 from audit_app.trail import Action
 from orchestrator.actors import Actor, Identity
+from orchestrator.clock import database_now
 from sessions_app.models import Approval, Decision, Session, Task
 from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.attempt import AttemptOutcome
@@ -32,6 +33,11 @@ class Undone:
     released: list[UUID] = field(default_factory=list)
     set_aside: list[UUID] = field(default_factory=list)
     cancelled: list[UUID] = field(default_factory=list)
+
+    @property
+    def anything(self) -> bool:
+        """Whether anything was or would be undone."""
+        return bool(self.released or self.set_aside or self.cancelled)
 
 
 def would_undo(tenant: str, identities: Collection[Identity]) -> Undone:
@@ -93,8 +99,18 @@ def _decided(tenant: str, identities: Collection[Identity]) -> QuerySet[Decision
 
 
 def _requested(tenant: str, identities: Collection[Identity]) -> QuerySet[Approval]:
+    """Return the open requests of these identities, and those by which an operator reopened or replaced them."""
     by = _any("created_by", identities) | _any("on_behalf_of", identities)
-    return Approval.objects.filter(by, tenant=tenant, status=ApprovalStatus.PENDING).order_by("pk")
+    theirs = RawSQL(
+        "EXISTS (SELECT FROM work_requester(approvals.id) r JOIN unnest(%s::text[], %s::text[]) AS who(issuer, subject)"
+        " ON (who.issuer, who.subject) IN ((r.issuer, r.subject), (r.behalf_issuer, r.behalf_subject)))",
+        [[one.issuer for one in identities], [one.subject for one in identities]],
+        BooleanField(),
+    )
+    first = Q(reopens=None, replaces=None)
+    return Approval.objects.filter(
+        (first & by) | (~first & theirs), tenant=tenant, status=ApprovalStatus.PENDING
+    ).order_by("pk")
 
 
 def _batches(pks: Collection[UUID]) -> list[Sequence[UUID]]:
@@ -153,7 +169,8 @@ def _release(
     tenant: str, identities: Collection[Identity], pks: Sequence[UUID], *, actor: Actor, cause: UUID
 ) -> list[UUID]:
     held = _held(tenant, identities).filter(pk__in=pks)
-    past = Q(deadline__isnull=False, deadline__lte=Now())
+    # One moment for the three queries, so that no deadline passes between them.
+    past = Q(deadline__isnull=False, deadline__lte=database_now())
     ends: Mapping[Action, tuple[Q, Move]] = {
         Action.TASK_CANCELLED: (Q(cancel_requested=True), Task.cancel),
         Action.TASK_FAILED: (past & Q(cancel_requested=False), fail_with(handing_back.OVERDUE)),

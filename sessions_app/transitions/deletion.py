@@ -4,6 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db.models import BooleanField
+from django.db.models.expressions import RawSQL
 
 from audit_app.trail import Action, instant
 from orchestrator.actors import Actor
@@ -12,9 +14,10 @@ from sessions_app.earlier_requests import as_earlier
 from sessions_app.models import Approval, Decision, Session, Task
 from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.clock import with_clock
+from sessions_app.requesters import Requester
 from sessions_app.transitions.admission import admit
 from sessions_app.transitions.approvals.consumption import consume
-from sessions_app.transitions.approvals.requests import Question, digest_of, first_requester, request_action
+from sessions_app.transitions.approvals.requests import Question, digest_of, request_action
 from sessions_app.transitions.batch import gone
 from sessions_app.transitions.change import remove
 
@@ -71,15 +74,20 @@ def second_person(act: dict[str, Any], reason: str, *, actor: Actor) -> Approval
 
 
 def _requests_for(act: dict[str, Any], actor: Actor) -> list[Approval]:
-    """Return the unconsumed requests of an act that began with the actor, the latest first.
+    """Return the latest unconsumed request of an act that began with the actor, if any.
 
     An operator who reopened or replaced one of them made its successor, so the first requester counts.
     """
     rows = Approval.objects.filter(
         task=None, session=None, action_digest=digest_of(act), tenant=actor.tenant, consumed_at=None
     )
-    who = (actor.identity, actor.on_behalf_of)
-    return [one for one in with_clock(rows).order_by("-created_at", "-pk") if first_requester(one) == who]
+    theirs = RawSQL(
+        "EXISTS (SELECT FROM work_requester(approvals.id) r"
+        " WHERE (r.issuer, r.subject, r.behalf_issuer, r.behalf_subject) IS NOT DISTINCT FROM (%s, %s, %s, %s))",
+        Requester.of(actor).columns(),
+        BooleanField(),
+    )
+    return list(with_clock(rows.filter(theirs)).order_by("-created_at", "-pk")[:1])
 
 
 def _require_retention_passed(fresh: Task | Session, approvals: list[Approval]) -> None:

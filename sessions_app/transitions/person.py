@@ -1,6 +1,6 @@
 """How people are cut off, restored and linked. Their events stand outside every chain: a person has no version."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -51,6 +51,9 @@ def cut_off(who: Identity, *, actor: Actor, reason: str) -> CutOff:
     cause: UUID | None = None
     for one in identities:
         cause = _set(one, Action.PERSON_CUT_OFF, active=False, actor=actor, reason=reason) or cause
+    if cause is None and would_undo(actor.tenant, identities).anything:
+        # Cut off by a version that undid nothing: this one does.
+        cause = _record(row_of(who, actor.tenant), Action.PERSON_CUT_OFF, actor=actor, reason=reason)
     undone = Undone() if cause is None else undo(actor.tenant, identities, actor=actor, cause=cause)
     return CutOff(row_of(who, actor.tenant), undone)
 
@@ -81,11 +84,13 @@ def link(who: Identity, same_as: Identity, *, tenant: str, actor: Actor, reason:
     Approvals of open requests that would now count twice, or in the person's own matter, are set aside.
 
     Raises InvalidRequest where they are the same identity, `who` is linked with another person already, or one of them
-    is cut off and the other is not.
+    is cut off and the other is not; Forbidden where the actor is one of them.
     """
     insist_on_boundary()
     hold_links(tenant, exclusively=True)
-    shut_out(tenant, sorted({*linked(tenant, who), *linked(tenant, same_as)}, key=_pair))
+    identities = {*linked(tenant, who), *linked(tenant, same_as)}
+    shut_out(tenant, sorted(identities, key=_pair))
+    _require_other(actor, identities)
     if who == same_as:
         raise InvalidRequest([("same_as", "These are the same identity.")])
     alias, main = row_of(who, tenant), row_of(same_as, tenant)
@@ -107,7 +112,9 @@ def unlink(who: Identity, *, tenant: str, actor: Actor, reason: str) -> Person:
     """Undo a link. Raises InvalidRequest where the identity is linked with no other person as its alias."""
     insist_on_boundary()
     hold_links(tenant, exclusively=True)
-    shut_out(tenant, linked(tenant, who))
+    identities = linked(tenant, who)
+    shut_out(tenant, identities)
+    _require_other(actor, identities)
     alias = row_of(who, tenant)
     if alias.alias_of is None:
         raise InvalidRequest([("identity", "It is no alias of another identity.")])
@@ -125,6 +132,12 @@ def record_password_login(person: Person, *, actor: Actor) -> None:
 def record_password_change(person: Person, *, actor: Actor) -> None:
     """Record a changed password of a login that does not involve the identity provider."""
     _record(person, Action.PERSON_PASSWORD_CHANGED, actor=actor, reason="")
+
+
+def _require_other(actor: Actor, identities: Collection[Identity]) -> None:
+    """Raise Forbidden where an actor links or unlinks its own identities: it could otherwise count as two people."""
+    if actor.identity in identities:
+        raise Forbidden("You cannot link or unlink your own identities: ask another operator.")
 
 
 def _set_aside_duplicates(tenant: str, identities: list[Identity], *, actor: Actor, reason: str, cause: UUID) -> None:

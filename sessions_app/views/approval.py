@@ -121,8 +121,8 @@ class ApprovalViewSet(ApiViewSet):
     def _request(self, request: Request) -> Response:
         body = given(read_body(RequestBody, request))
         asked = question(body)
-        if asked.reopens or asked.replaces:
-            permissions.insist_may_steer(self.actor)
+        if former := asked.reopens or asked.replaces:
+            self._require_may_steer(former, "reopen" if asked.reopens else "replace")
             _check_steering(body)
         if "task_id" in body:
             approval = self._request_about_task(body, asked)
@@ -131,6 +131,16 @@ class ApprovalViewSet(ApiViewSet):
             session = self._session(body["session_id"]) if "session_id" in body else None
             approval = transitions.request_action(session, asked, actor=self.actor)
         return _one(approval, status=201, headers={"Location": f"/approvals/{approval.id}"})
+
+    def _require_may_steer(self, pk: UUID, verb: str) -> None:
+        """Check that the caller may reopen or replace a request. Raises Forbidden, recorded; InvalidRequest."""
+        try:
+            former = permissions.find(Approval, pk, self.actor)
+        except NotFound as problem:
+            permissions.insist_may_steer(self.actor)
+            raise InvalidRequest([(f"{verb}s", "The request does not exist, or you may not see it.")]) from problem
+        with remembering(former, verb, actor=self.actor):
+            permissions.insist_may_steer(self.actor)
 
     def _request_about_task(self, body: dict[str, Any], asked: Question) -> Approval:
         if "session_id" in body:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from rest_framework.response import Response
 
+from orchestrator import parsing
 from orchestrator.fields import MAX_TEXT
 from orchestrator.problems import InvalidRequest
 from sessions_app.models import Approval
@@ -13,9 +14,9 @@ REASON = "reason"
 
 
 def needed_reason(query: Mapping[str, str]) -> str:
-    """Return the reason of a DELETE. Raises InvalidRequest where it is missing, blank or too long."""
+    """Return the reason of a DELETE. Raises InvalidRequest where it is missing, blank, too long or not storable."""
     reason = query.get(REASON, "").strip()
-    if not 0 < len(reason) <= MAX_TEXT:
+    if not 0 < len(reason) <= MAX_TEXT or parsing.UNSTORABLE.search(reason):
         raise InvalidRequest([(REASON, f"Give the reason for deleting it, of at most {MAX_TEXT} characters.")])
     return reason
 

@@ -316,7 +316,9 @@ class Approvals(Tasks):
         """A request is called off."""
         row, asked = self.request(data, "pending")
         call = partial(transitions.cancel, row, actor=self.worker(who))
-        if asked.status == "pending" and self.model.is_late(asked):
+        if self.is_cut_off(who):
+            self.no(Unauthenticated, call)
+        elif asked.status == "pending" and self.model.is_late(asked):
             self.no(ApprovalExpired, call, asked)
         elif asked.status != "pending":
             self.no(IllegalTransition, call)
@@ -324,6 +326,7 @@ class Approvals(Tasks):
             asked.status = "cancelled"
             if asked.blocks and asked.task is not None:
                 self.model.goes_on(asked.task)
+                asked.closed = self.known[asked.task].status == "failed"
 
     @precondition(lambda self: any(one.status == "approved" and not one.used for one in self.asked.values()))
     @rule(data=st.data(), crash=SELDOM)

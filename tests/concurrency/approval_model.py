@@ -49,6 +49,8 @@ class Asked:
     used: bool = False
     refusals: int = 0
     was_decided: bool = False
+    closed: bool = False
+    """Whether it was cancelled with its task or session, or in the moment in which its task failed."""
     votes: list[str] = field(default_factory=list)
     """The people whose approvals count, first to last."""
 
@@ -97,7 +99,8 @@ class Rules:
         for other in self.asked.values():
             near = other.task in line if one.task is not None else one.session is not None
             near = near and (one.task is not None or other.session == one.session)
-            if near and (other.role, other.act) == (one.role, one.act):
+            is_repeated = one.task is not None and other.blocks and other.task != one.task
+            if near and ((other.role, other.act) == (one.role, one.act) or is_repeated):
                 involved.add(other.asker)
         return not me.isdisjoint(involved)
 
@@ -130,12 +133,21 @@ class Rules:
     # Requests.
 
     def formers(self, one: Asked) -> list[Asked]:
-        """The requests that led to this one by being reopened or replaced."""
+        """The requests about the same subject that led to this one by being reopened or replaced."""
         found = []
-        while (before := one.reopens or one.replaces) is not None:
+        while (before := one.reopens or one.replaces) is not None and self.asked[before].subject == one.subject:
             one = self.asked[before]
             found.append(one)
         return found
+
+    def reopening_lives(self, one: Asked) -> bool:
+        """Whether a request that reopens a rejected one, or follows such a request, is open or was approved."""
+        for other in self.asked.values():
+            if one.pk in (other.reopens, other.replaces):
+                is_alive = other.status == "approved" or (other.status == "pending" and not self.is_late(other))
+                if is_alive or self.reopening_lives(other):
+                    return True
+        return False
 
     def first(self, one: Asked) -> Asked:
         """The first of the requests that led to this one."""
@@ -177,11 +189,12 @@ class Rules:
             same = {
                 pk: one
                 for pk, one in same.items()
-                if requester in {one.asker, *(former.asker for former in self.formers(one))}
+                if not self.same(requester).isdisjoint({one.asker, self.first(one).asker})
             }
-        others = [one for pk, one in same.items() if pk not in (beside, reopening)]
-        reopened = {one.reopens for one in same.values()}
-        if any(one.status == "rejected" and one.role == role and one.pk not in reopened for one in others):
+        lifted = [] if reopening is None else [reopening, *(one.pk for one in self.formers(self.asked[reopening]))]
+        others = [one for pk, one in same.items() if pk != beside and pk not in lifted]
+        rejected = [one for one in others if one.status == "rejected" and one.role == role]
+        if not all(map(self.reopening_lives, rejected)):
             return "already-rejected"
         if act is not None and any(self.is_live(one) and not self.belong(one, beside, role) for one in others):
             return "already-requested"
@@ -211,7 +224,8 @@ class Rules:
 
     def asked_again(self, task: UUID) -> list[tuple[str, int, int | None, UUID | None]]:
         """The requests of a task that repeats this one: role, number, action, and the rejection that is reopened."""
-        wanted = [one for one in self.waited_for(task) if one.required or one.status != "cancelled"]
+        asked = self.waited_for(task)
+        wanted = [one for one in asked if one.required or one.status != "cancelled" or one.closed]
         replaced = {one.replaces for one in wanted}
         groups: dict[object, list[Asked]] = {}
         for one in sorted(wanted, key=lambda one: (one.at, one.pk)):
@@ -243,13 +257,7 @@ class Rules:
         """Whether a task may go on as far as this request goes."""
         if one.status == "approved" or (one.status == "cancelled" and not one.required):
             return True
-        for other in requests:
-            if other.replaces == one.pk and self.is_answered(other, requests):
-                return True
-            is_same = (other.role, other.act) == (one.role, one.act) and other.needed >= one.needed
-            if other.status == "approved" and is_same and other.at > one.at:
-                return True
-        return False
+        return any(other.replaces == one.pk and self.is_answered(other, requests) for other in requests)
 
     def ends_what_it_waited_for(self, one: Asked) -> None:
         """A blocked task fails with a request that it waited for."""
@@ -262,14 +270,14 @@ class Rules:
             task_is_over = one.task is not None and self.tasks[one.task].status in OVER
             session_is_over = one.session is not None and self.sessions[one.session].ended
             if one.status == "pending" and (task_is_over or session_is_over):
-                one.status = "cancelled"
+                one.status, one.closed = "cancelled", True
 
     def undo(self, people: set[str]) -> None:
         """What the cut-off of a person undoes."""
         open_ones = [one for one in self.asked.values() if one.status == "pending"]
         for one in open_ones:
             one.votes = [name for name in one.votes if name not in people]
-        own = [one for one in open_ones if one.asker in people]
+        own = [one for one in open_ones if self.first(one).asker in people]
         for one in own:
             one.status = "cancelled"
         for pk in {one.task for one in own if one.blocks and one.task is not None}:

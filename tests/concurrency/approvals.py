@@ -140,6 +140,7 @@ def expire() -> int:
 _GUARDS = (
     ("approvals", "approvals_keep_their_question"),
     ("approvals", "approvals_complete_update"),
+    ("approvals", "approvals_z_settled_once"),
     ("sessions", "sessions_complete_update"),
 )
 

@@ -87,7 +87,7 @@ class Caller:
 
     def delete(self) -> None:
         if task := self.some(status__in=["completed", "failed", "cancelled"]):
-            self.told("delete", olga().send("DELETE", path(task)))
+            self.told("delete", olga().send("DELETE", f"{path(task)}?reason=over"))
 
     def open(self) -> None:
         if task := self.some():

@@ -52,7 +52,7 @@ def retry(task: Task) -> Call:
 
 
 def delete(task: Task) -> Call:
-    return lambda: olga().send("DELETE", path(task))
+    return lambda: olga().send("DELETE", f"{path(task)}?reason=over")
 
 
 def claim() -> Any:

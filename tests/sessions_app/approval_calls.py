@@ -83,7 +83,8 @@ def ask_for_action(
 
 def lapse_grant(approval: Approval) -> None:
     """Let the time in which a grant can be consumed have passed."""
-    with without_trigger("approvals", "approvals_complete_update"), connection.cursor() as cursor:
+    lifted = (without_trigger("approvals", f"approvals_{name}") for name in ("complete_update", "z_settled_once"))
+    with next(lifted), next(lifted), connection.cursor() as cursor:
         cursor.execute(
             "UPDATE approvals SET decision_at = decision_at - interval '40 days' WHERE id = %s", [approval.pk]
         )

@@ -271,7 +271,8 @@ def test_pages_take_at_most_twelve_statements() -> None:
     browser = petra("approver", "operator", "agent")
     page(approval, browser)
     login, counted = ("django_session", "people_person", "approvals"), "people_person"
-    shown = ("audit_events", "approvals", "approvals", "tasks", "approval_decisions")
+    # The statement on earlier requests names the decisions first.
+    shown = ("audit_events", "approval_decisions", "approvals", "tasks", "approval_decisions")
     # Whether it awaits the person, whether the person may withdraw, and whether it can be replaced.
     offers = ("approvals", "approval_decisions", "tasks")
     with statements(*login, counted, *shown, *offers):

@@ -240,8 +240,8 @@ def test_nothing_is_edited_deleted_or_added(form: str) -> None:
 def test_takes_the_row_its_task_its_decisions_and_whether_it_awaits_somebody() -> None:
     open_one, settled, browser = agreed(requested(required_approvals=2)), consumed(), petra("approver", "auditor")
     login, row = ("django_session", "people_person"), ("approvals",)
-    # What was decided before, the task, the decisions.
-    shown = ("audit_events", "approvals", "tasks", "approval_decisions")
+    # What was decided before (the statement names the decisions first), the task, the decisions.
+    shown = ("audit_events", "approval_decisions", "tasks", "approval_decisions")
     page(open_one, browser)
     # Beside these its known approvers, and whether it awaits the person.
     with statements(*login, *row, "people_person", *shown, "approvals"):

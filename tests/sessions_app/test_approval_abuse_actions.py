@@ -203,7 +203,7 @@ def test_a_session_past_its_time_is_over_before_any_sweep() -> None:
     with nothing_moves():
         problem_of(asker().post(where(granted, "consume"), BODY), 409, "illegal-transition")
         answer = asker().post("/approvals", {**body_of(waiting), "action": {"step": 3}})
-        problem_of(answer, 409, "illegal-transition")
+        problem_of(answer, 409, "session-expired")
     assert manager().get("/approvals?assignee=me").json()["approvals"] == []
 
 

@@ -201,7 +201,8 @@ def test_it_is_reopened_once_and_a_second_no_stands_in_its_turn(asking: Asking, 
     assert problem_of(answer, 409, "already-requested")["approval_id"] == str(reopened.pk)
     refuse(reopened, "max", comments="Still too dear.")
     with nothing_moves():
-        problem_of(operator.post("/approvals", body), 409, "already-requested")
+        said = problem_of(operator.post("/approvals", body), 409, "already-rejected")
+        assert said["approval_id"] == str(reopened.pk)
         said = problem_of(asker().post("/approvals", body_of(rejected)), 409, "already-rejected")
         assert said["approval_id"] == str(reopened.pk)
     again = made_by(operator.post("/approvals", {**body, "reopens": str(reopened.pk)}))

@@ -289,8 +289,11 @@ def test_sql_replaces_by_nothing_weaker(beside: Beside, asking: Asking) -> None:
     for columns in wrong:
         with refused(beside, IntegrityConstraintViolation, "is no open request that it can replace"):
             born(beside, first, **{**whole, **columns})
+    with refused(beside, IntegrityConstraintViolation, "is still open"):
+        born(beside, first, **whole)
     with beside.transaction():
         born(beside, first, **whole)
+        move(beside, now(first), status="cancelled")
     assert Approval.objects.filter(replaces=first).count() == 1
 
 

@@ -128,10 +128,10 @@ def test_deciding_by_task_takes_one_more_to_find_it() -> None:
         call(caller, "POST", "/approvals", body, status=202)
 
 
-def test_calling_it_off_takes_eight_and_using_it_one_or_two_more(agent: Api) -> None:
+def test_calling_it_off_takes_ten_and_using_it_one_or_two_more(agent: Api) -> None:
     """One to see that the actor is not cut off, one to see that a requester never held the task."""
     approval = ask(task_states.active())
-    with costs(*FOUND, *TOLD, *ANSWER):
+    with costs(*ADMITTED, *TOLD, *ANSWER):
         call(agent, "POST", where(approval, "cancel"), {}, status=200)
     approval = agree(ask(task_states.active(), action=ACTION))
     with costs(*ADMITTED, "SELECT", "SELECT", *TOLD, *ANSWER):
@@ -150,14 +150,14 @@ def test_asking_about_a_task_whose_lease_ran_out_takes_five_more_to_put_it_back(
 
 def test_calling_off_what_was_added_takes_three_more_to_let_the_task_go_on(agent: Api) -> None:
     approval = ask()
-    with costs(*FOUND, *TOLD, "SELECT", *TOLD, *ANSWER):
+    with costs(*ADMITTED, *TOLD, "SELECT", *TOLD, *ANSWER):
         call(agent, "POST", where(approval, "cancel"), {}, status=200)
 
 
 def test_calling_off_what_a_task_was_created_with_takes_five_more_to_cancel_it() -> None:
     """One of them reads the task before the locks: to cancel it is a right of its own."""
     caller, (_, (approval,)) = Api(token("mona", agent_roles="manager")), ask_at_creation(question())
-    with costs("BEGIN", "SELECT", *FOUND[1:], *TOLD, "SELECT", *TOLD, "SELECT", *ANSWER):
+    with costs("BEGIN", "SELECT", *ADMITTED[1:], *TOLD, "SELECT", *TOLD, "SELECT", *ANSWER):
         call(caller, "POST", where(approval, "cancel"), {}, status=200)
 
 

@@ -225,7 +225,8 @@ def test_refuses_to_rewrite_a_decision_under_the_role_of_a_replica(approval: App
 def test_a_decision_goes_with_its_approval_alone(beside: Beside, approval: Approval) -> None:
     agreed = agree(approval)
     end = work.written_for(agreed, event_type="approval.deleted", to_status=None)
-    with beside.transaction():
+    alone = without_trigger("approvals", "approvals_z_go_with_their_subject")
+    with alone, beside.transaction():
         beside.execute("DELETE FROM approvals WHERE id = %s", [approval.pk])
         work.insert(beside, "audit_events", end)
     assert not Decision.objects.exists()

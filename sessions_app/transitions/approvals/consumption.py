@@ -19,8 +19,9 @@ from orchestrator.work_problems import (
 from sessions_app.models import Approval, Attempt, Task
 from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.task import TaskStatus
+from sessions_app.requesters import Requester, first_requester
 from sessions_app.transitions.admission import admit
-from sessions_app.transitions.approvals.requests import digest_of, first_requester
+from sessions_app.transitions.approvals.requests import digest_of
 from sessions_app.transitions.approvals.subject import Locked, lock_with_subject
 from sessions_app.transitions.change import changed, insist_on_version
 from sessions_app.transitions.refusing import remembered
@@ -106,7 +107,7 @@ def _were_requested_together(one: Approval, other: Approval) -> bool:
 
 def _kept_from_using(locked: Locked, actor: Actor) -> str | None:
     """Return why this actor must not use the grant, or None."""
-    approval, task, who = locked.approval, locked.task, (actor.identity, actor.on_behalf_of)
+    approval, task, who = locked.approval, locked.task, Requester.of(actor)
     requester = first_requester(approval)
     if task is None:
         return None if who == requester else "Only the requester may consume it."

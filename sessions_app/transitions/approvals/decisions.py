@@ -97,8 +97,10 @@ def withdraw(
 def cancel(approval: Approval, *, reason: str = "", actor: Actor, if_match: frozenset[int] | None = None) -> Approval:
     """Cancel a request. A blocked task goes on if the request was added later, and is cancelled if it was required.
 
-    Raises ApprovalExpired, IllegalTransition, PreconditionFailed if `if_match` names other versions.
+    Raises ApprovalExpired, IllegalTransition, Unauthenticated for an actor who is cut off, PreconditionFailed if
+    `if_match` names other versions.
     """
+    admit(actor)
     locked = lock_with_subject(approval, if_match=if_match)
     fresh = locked.approval
     _require_time(fresh, "cancel", "cancelled", actor)

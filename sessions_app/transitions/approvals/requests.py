@@ -9,9 +9,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Q
+from django.db.models.functions import Now
 
-from audit_app.trail import Action
-from orchestrator.actors import Actor, Identity
+from audit_app.trail import Action, instant
+from orchestrator.actors import Actor
 from orchestrator.canonical import dumps
 from orchestrator.clock import database_now
 from orchestrator.problems import InvalidRequest
@@ -20,6 +22,7 @@ from orchestrator.work_problems import (
     AlreadyRequested,
     IllegalTransition,
     NoApprover,
+    SessionExpired,
     StillDecidable,
     TooManyOpenApprovals,
 )
@@ -28,6 +31,7 @@ from sessions_app.earlier_requests import as_earlier
 from sessions_app.models import Approval, Session, Task
 from sessions_app.models.approval import MAX_OPEN, MAX_OPEN_BARE, ApprovalStatus
 from sessions_app.models.task import TaskStatus
+from sessions_app.requesters import Requester, first_requester
 from sessions_app.transitions.admission import admit
 from sessions_app.transitions.approvals.subject import Subject
 from sessions_app.transitions.batch import create_many
@@ -95,15 +99,18 @@ def request(task: Task, question: Question, *, actor: Actor) -> Approval:
 def request_action(session: Session | None, question: Question, *, actor: Actor) -> Approval:
     """Request agreement to one action of the requester, which has no effect but the grant.
 
-    Raises IllegalTransition for a session that is over or past its time, and what `request()` raises.
+    Raises IllegalTransition for a session that is over, SessionExpired past its time, and what `request()` raises.
     """
     # A replacement asks for the action of the request that it replaces.
     if question.action is None and question.replaces is None:
         raise InvalidRequest([("action", "A request without a task needs the action.")])
     admit(actor)
     fresh = None if session is None else lock(session)
-    if fresh is not None and (fresh.is_terminal or fresh.is_overdue()):
-        raise IllegalTransition(before=str(fresh.status), to="requested", allowed=fresh.allowed_transitions())
+    if fresh is not None and fresh.is_terminal:
+        raise IllegalTransition(before=str(fresh.status), to="requested", allowed=())
+    if fresh is not None and fresh.is_overdue():
+        members = {"from": str(fresh.status), "to": "requested", "allowed": list(fresh.allowed_transitions())}
+        raise SessionExpired(f"It expired at {instant(fresh.expires_at)}.", members=members)
     at = database_now() if fresh is None else fresh.now
     return _request(Subject(session=fresh), question, at=at, actor=actor)
 
@@ -139,8 +146,12 @@ def questions_of(task: Task) -> tuple[list[Question], list[UUID | None]]:
     """
     rows = list(Approval.objects.filter(task=task, blocks=True).order_by("created_at", "pk"))
     replaced = {row.replaces_id for row in rows}
+    # A request that was cancelled with its task was not withdrawn before.
     wanted = [
-        row for row in rows if row.pk not in replaced and (row.required or row.status != ApprovalStatus.CANCELLED)
+        row
+        for row in rows
+        if row.pk not in replaced
+        and (row.required or row.status != ApprovalStatus.CANCELLED or row.updated_at >= task.updated_at)
     ]
     groups: dict[object, list[Approval]] = {}
     for row in wanted:
@@ -165,7 +176,7 @@ def questions_of(task: Task) -> tuple[list[Question], list[UUID | None]]:
 def _request(subject: Subject, question: Question, *, at: datetime, actor: Actor) -> Approval:
     """Create one request about a locked subject."""
     former = _former(subject, question, actor)
-    requester = (actor.identity, actor.on_behalf_of) if former is None else first_requester(former)
+    requester = Requester.of(actor) if former is None else first_requester(former)
     if subject.task is None and subject.session is None:
         _lock_requester(requester, actor.tenant)
     if former is not None and question.reopens is not None:
@@ -173,9 +184,7 @@ def _request(subject: Subject, question: Question, *, at: datetime, actor: Actor
     replaced = None if former is None or question.replaces is None else _replaced(former, question)
     if replaced is not None:
         question = replace(question, action=replaced.action)
-    before = _before(subject, question, requester, former, actor)
-    if replaced is None or not _belong_together(before.approval_id, replaced, question):
-        _check_question(before, subject, is_replacement=replaced is not None)
+    _check_question(_before(subject, question, requester, former, actor), subject, is_replacement=replaced is not None)
     row = _row(subject, question, at=at, required=replaced is not None and replaced.required)
     if replaced is not None:
         row.blocks = replaced.blocks
@@ -215,26 +224,10 @@ def _digest(question: Question) -> bytes | None:
     return None if question.action is None else digest_of(question.action)
 
 
-def first_requester(approval: Approval) -> tuple[Identity, Identity | None]:
-    """Return who made the first of the requests that led to this one, and on whose behalf.
-
-    An operator who reopens or replaces a request does not become the one who may consume it.
-    """
-    if approval.reopens_id is None and approval.replaces_id is None:
-        return approval.created_by, approval.on_behalf_of
-    for first in Approval.objects.raw(
-        "SELECT a.* FROM approvals a JOIN work_request_line(%s) AS line(id) ON line.id = a.id"
-        " ORDER BY a.created_at, a.id LIMIT 1",
-        [approval.pk],
-    ):
-        return first.created_by, first.on_behalf_of
-    return approval.created_by, approval.on_behalf_of
-
-
 def _before(
     subject: Subject,
     question: Question,
-    requester: tuple[Identity, Identity | None],
+    requester: Requester,
     former: Approval | None,
     actor: Actor,
 ) -> _Before:
@@ -247,35 +240,16 @@ def _before(
             "SELECT * FROM work_question_before(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [
                 *(actor.tenant, None if task is None else task.pk, None if session is None else session.pk),
-                *(*_columns(requester), question.approver_role, _digest(question), beside, reopening),
+                *(*requester.columns(), question.approver_role, _digest(question), beside, reopening),
             ],
         )
         return _Before(*cursor.fetchone())
 
 
-def _lock_requester(requester: tuple[Identity, Identity | None], tenant: str) -> None:
+def _lock_requester(requester: Requester, tenant: str) -> None:
     """Let two requests of one requester that stand alone wait for each other. It comes before the locks of requests."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT work_lock_requester(%s, %s, %s, %s, %s)", [tenant, *_columns(requester)])
-
-
-def _columns(requester: tuple[Identity, Identity | None]) -> list[str | None]:
-    who, behalf = requester
-    person = [None, None] if behalf is None else [behalf.issuer, behalf.subject]
-    return [who.issuer, who.subject, *person]
-
-
-def _belong_together(other: UUID | None, replaced: Approval, question: Question) -> bool:
-    """Return whether a task was created with both requests, to different roles, or with those that they replace."""
-    if other is None or not replaced.required:
-        return False
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT a.required AND a.approver_role <> %s AND work_requested_at(a.id) = work_requested_at(%s)"
-            " FROM approvals a WHERE a.id = %s",
-            [question.approver_role, replaced.pk, other],
-        )
-        return bool(cursor.fetchone()[0])
+        cursor.execute("SELECT work_lock_requester(%s, %s, %s, %s, %s)", [tenant, *requester.columns()])
 
 
 def _check_question(before: _Before, subject: Subject, *, is_replacement: bool) -> None:
@@ -308,7 +282,9 @@ def _check_reopened(former: Approval, question: Question) -> None:
         raise InvalidRequest([("reopens", "The role and the action must be those of the rejected request.")])
     if question.required_approvals < former.required_approvals:
         raise InvalidRequest([("required_approvals", f"It must be at least {former.required_approvals}.")])
-    for later in Approval.objects.filter(reopens=former).values_list("pk", flat=True)[:1]:
+    # One that was cancelled or expired undecided leaves the rejection as it was.
+    alive = Q(status=ApprovalStatus.PENDING, expires_at__gt=Now()) | Q(status=ApprovalStatus.APPROVED)
+    for later in Approval.objects.filter(alive, reopens=former).values_list("pk", flat=True)[:1]:
         raise AlreadyRequested(str(later))
 
 

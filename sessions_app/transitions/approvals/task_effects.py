@@ -6,7 +6,6 @@ outcome.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import partial
 from uuid import UUID
 
 from django.db.models import Q
@@ -33,7 +32,7 @@ def settle(task: Task, approval: Approval, *, actor: Actor) -> None:
     """Move a locked, blocked task on, once no request that it waits for is open.
 
     The task becomes pending when each request was approved. It is cancelled where one that it was created with was
-    withdrawn and no request stands in for it. Past its deadline it fails instead.
+    withdrawn and not replaced. Past its deadline it fails instead.
     """
     if not _waits(task, approval):
         return
@@ -102,12 +101,5 @@ def _is_answered(one: Approval, requests: Iterable[Approval]) -> bool:
     """Return whether the task may go on as far as this request goes. The database has the same rule."""
     if one.status == ApprovalStatus.APPROVED or (one.status == ApprovalStatus.CANCELLED and not one.required):
         return True
-    stands_in = partial(_stands_in, one)
-    return any(stands_in(other, requests) for other in requests)
-
-
-def _stands_in(one: Approval, other: Approval, requests: Iterable[Approval]) -> bool:
-    if not other.stands_in_for(one):
-        return False
-    # A replacement may have been replaced in its turn.
-    return other.status == ApprovalStatus.APPROVED or (other.replaces_id == one.pk and _is_answered(other, requests))
+    # A replacement may have been replaced in its turn. Nothing else stands in for a request.
+    return any(other.replaces_id == one.pk and _is_answered(other, requests) for other in requests)
