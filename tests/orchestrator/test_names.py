@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import names
+from orchestrator.people.models import Person
 from sessions_app.models import Session, Task
 from tests import seeding
 from tests.api import Api, errors, token
@@ -186,13 +187,14 @@ def test_a_token_with_a_tenant_that_cannot_be_seen_may_do_nothing(name: str) -> 
 def test_rows_of_an_older_version_are_found_as_upgrading_says(operator: Api) -> None:
     for role in (COMPOSED, DECOMPOSED):
         seeding.sessions(role=role)
+        Person.objects.create(username=role, issuer="local", subject=role)
     statements = re.findall(r"^SELECT [^;]+", page("docs/upgrading.md"), re.MULTILINE)
     rows = []
     with connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
-            rows.append([role for _, role, *_ in cursor.fetchall()])
-    assert rows == [[DECOMPOSED], [], []]
+            rows.append([names for _, *names in cursor.fetchall()])
+    assert rows == [[[DECOMPOSED]], [], [], [["local", DECOMPOSED]]]
 
 
 @database
