@@ -39,8 +39,8 @@ class Plan:
 
     @property
     def is_whole_scan(self) -> bool:
-        """Whether it reads a table from one end to the other."""
-        return any("Relation Name" in node for node in self.of("Seq Scan", "Sample Scan"))
+        """Whether it reads a table from one end to the other. What it never came to, it did not read."""
+        return any("Relation Name" in node and node["Actual Loops"] for node in self.of("Seq Scan", "Sample Scan"))
 
     @property
     def sorted(self) -> float:

@@ -45,6 +45,11 @@ INDEXES = (
     ),
     (
         "decision",
+        models.Index(fields=["approval", "decided_at"], name="approval_decisions_of"),
+        "approval_decisions (approval_id, decided_at)",
+    ),
+    (
+        "decision",
         models.Index(fields=["decider_subject", "decider_issuer"], name="approval_decisions_by"),
         "approval_decisions (decider_subject, decider_issuer)",
     ),

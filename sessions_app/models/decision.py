@@ -59,6 +59,8 @@ class Decision(models.Model):
 
         db_table = "approval_decisions"
         indexes: ClassVar = [
+            # Those set aside are asked for too, and `approval_decisions_counted_once` does not have them.
+            models.Index(fields=["approval", "decided_at"], name="approval_decisions_of"),
             # For what a cut-off sets aside.
             models.Index(fields=["decider_subject", "decider_issuer"], name="approval_decisions_by"),
         ]

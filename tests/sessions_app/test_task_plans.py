@@ -11,18 +11,19 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from orchestrator import boundary
-from orchestrator.actors import Actor, Role
+from orchestrator.actors import Actor, Identity, Role
 from orchestrator.pagination import LARGEST
 from sessions_app import measuring, queue
 from sessions_app.duties import CANCEL_OVERDUE, FAIL_OVERDUE, TASK_DUTIES
 from sessions_app.models import Task
 from sessions_app.models.task import TaskStatus
 from sessions_app.sweeping import sweep
-from sessions_app.transitions import lease
+from sessions_app.transitions import cut_offs, lease
 from tests import mere_rows, seeding, task_seeding, work
 from tests.api import Api, token
 from tests.database import owner_connection
@@ -130,8 +131,8 @@ def claims() -> dict[str, tuple[str, int, str]]:
     for what, actor, roles, types, index in asked:
         rows = queue.claimable(actor, roles, types, 10)
 
-        # What comes second is whether the caller decided about any of what was found.
-        sql, _ = sent(partial(boundary.write, partial(lease.claim, rows, actor=actor, lasting=MINUTE)), "SELECT")
+        # Before it is whether the caller was cut off; after it, whether the caller decided about any of what was found.
+        _, sql, _ = sent(partial(boundary.write, partial(lease.claim, rows, actor=actor, lasting=MINUTE)), "SELECT")
         found[what] = (sql, len(roles), index)
     return found
 
@@ -172,6 +173,13 @@ def single() -> dict[str, tuple[str, str]]:
     }
     assert {index for _, index in of.values()} == {index for _, index in kinds} | {"tasks_retry_of"}
     return of
+
+
+def cut_off() -> dict[str, tuple[str, str]]:
+    """How a cut-off looks for what somebody holds, themselves and by others for them, and an index for each."""
+    nobody = Identity("https://issuer.example", "nobody")
+    held, *_ = sent(partial(cut_offs.would_undo, mere_rows.TENANT, [nobody]), "SELECT")
+    return {index: (held, index) for index in ("tasks_held_by", "tasks_held_for")}
 
 
 def waits() -> dict[str, str]:
@@ -255,8 +263,28 @@ def test_what_belongs_to_a_task_is_found_by_an_index(subtests: pytest.Subtests) 
 
 
 @pytest.mark.django_db
+def test_what_a_cut_off_releases_is_found_by_an_index() -> None:
+    for sql, index in cut_off().values():
+        plan = explained(sql)
+        assert not plan.is_whole_scan
+        assert plan.read <= SORTED
+        assert index in plan.indexes
+
+
+@pytest.mark.django_db
+def test_who_decided_about_a_task_can_be_found_by_an_index() -> None:
+    """Of a few decisions PostgreSQL rather reads all; of many it does not."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    for sql, *_ in claims().values():
+        plan = explained(sql)
+        assert not plan.is_whole_scan
+        assert "approval_decisions_of" in plan.indexes
+
+
+@pytest.mark.django_db
 def test_each_index_of_ours_earns_its_place() -> None:
-    statements = (sql for kind in (pages, claims, duties, single) for sql, *_ in kind().values())
+    statements = (sql for kind in (pages, claims, duties, single, cut_off) for sql, *_ in kind().values())
     used = {name for sql in statements for name in explained(sql).indexes}
     assert used >= OURS
 
