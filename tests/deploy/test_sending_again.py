@@ -45,7 +45,7 @@ def test_a_put_without_a_key_is_sent_again_under_one_and_answered_as_the_first_w
 def test_a_delete_without_a_key_is_too_and_each_has_a_key_of_its_own() -> None:
     with losing_instances() as (nginx, relay, caller):
         relay.to_lose = 1
-        path = "/sessions/01a21fb0-23e7-7351-a93a-93427398fbc4"
+        path = "/sessions/01a21fb0-23e7-7351-a93a-93427398fbc4?reason=old"
         assert ask(nginx, "DELETE", path, b"", **caller)[0].status == 404
         assert ask(nginx, "DELETE", path, b"", **caller)[0].status == 404
         relay.to_lose = 2
