@@ -50,18 +50,24 @@ def run(name: str, *arguments: str) -> str:
 
 
 def seal() -> list[AuditSeal]:
-    """Seal all there is, and say with which seals.
-
-    Transactions of the whole cluster hold the horizon back: those of another worker's tests too, for a moment. It is
-    waited for, lest a seal be made of what it has passed and another of the rest.
-    """
+    """Seal all there is, and say with which seals."""
     known, deadline = AuditSeal.objects.count(), time.monotonic() + 10
-    while _is_held_back() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until_sealable()
     run("audit_seal")
     while sealing.lag_seconds() and time.monotonic() < deadline:
         run("audit_seal")
     return list(AuditSeal.objects.order_by("number")[known:])
+
+
+def wait_until_sealable() -> None:
+    """Wait until no older transaction holds back the events there are, for at most ten seconds.
+
+    Transactions of the whole cluster do, and so those of another worker's tests, for a moment. Without the wait a seal
+    might be made of some of the events and another of the rest, or none at all.
+    """
+    deadline = time.monotonic() + 10
+    while _is_held_back() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _is_held_back() -> bool:

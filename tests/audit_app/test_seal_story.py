@@ -1,14 +1,14 @@
 """The trail is sealed, verified, proved, and tampered with."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from tests import work
+from tests.audit_app.seals import run, wait_until_sealable
 from tests.audit_app.tampering import rewrite, unguarded
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,14 +22,9 @@ def own_keys(settings: Any, tmp_path: Path) -> None:
     settings.AUDIT_ANCHOR_FILE = tmp_path / "anchor.ndjson"
 
 
-def run(name: str, *arguments: str) -> str:
-    out = io.StringIO()
-    call_command(name, *arguments, stdout=out)
-    return out.getvalue().strip()
-
-
 def test_is_sealed_verified_and_proved(settings: Any) -> None:
     session = work.move_session(work.open_session(), "active", "completed")
+    wait_until_sealable()
     assert run("audit_seal") == "1 seal made."
     assert run("audit_seal") == "0 seals made."
     keys = ["--keys", str(settings.AUDIT_SEAL_PUBLIC_KEYS), "--anchor", str(settings.AUDIT_ANCHOR_FILE)]
@@ -38,6 +33,7 @@ def test_is_sealed_verified_and_proved(settings: Any) -> None:
     proof = json.loads(run("audit_proof", str(event["id"])))
     assert proof["path"]["size"] == 3
     work.open_session()
+    wait_until_sealable()
     assert run("audit_seal") == "1 seal made."
     assert run("audit_verify", *keys).startswith("Clean: 4 events, 2 seals")
     with unguarded() as beside:

@@ -18,7 +18,7 @@ from sessions_app.transitions import session as transitions
 from tests import work
 from tests.api import Api
 from tests.audit_app.many_events import EACH, lives
-from tests.audit_app.seals import Place, findings, report_of, run, seal
+from tests.audit_app.seals import Place, findings, report_of, run, seal, wait_until_sealable
 from tests.database import owner_connection, service_connection, superuser_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -250,15 +250,18 @@ def test_the_sweep_seals_what_has_waited_for_long_enough(place: Place) -> None:
         work.insert(beside, "audit_events", work.written(timestamp=datetime.now(UTC) - timedelta(seconds=40)))
     # It is the oldest by its place that counts, and that is the first.
     assert run("sweep").splitlines()[-1] == "0 seals made."
+    wait_until_sealable()
     assert run("audit_seal") == "1 seal made."
     with superuser_connection() as beside:
         work.insert(beside, "audit_events", work.written(timestamp=datetime.now(UTC) - timedelta(seconds=40)))
+    wait_until_sealable()
     assert run("sweep").splitlines()[-1] == "1 seal made."
 
 
 def test_the_sweep_seals_last_and_goes_on_where_it_cannot(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealing, "EVERY_SECONDS", 0)
     work.open_session()
+    wait_until_sealable()
     assert run("sweep").splitlines()[-1] == "1 seal made."
     seal()
     assert AuditSeal.objects.count() == 1
