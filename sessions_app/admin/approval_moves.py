@@ -1,5 +1,6 @@
 """What people do with approvals: they decide, withdraw a decision, cancel a request, reopen it or replace it."""
 
+from dataclasses import replace
 from typing import Self
 
 from django import forms
@@ -82,30 +83,30 @@ def _insist_may_steer(actor: Actor, _approval: Approval) -> None:
 
 def _reopen(approval: Approval, *, reason: str, actor: Actor) -> Approval:
     """Ask the same question again. Raises what the transition raises."""
-    question = Question(
+    return _request(approval, replace(_question_of(approval, reason), reopens=approval.pk), actor)
+
+
+def _replace(approval: Approval, *, reason: str, approver_role: str, required_approvals: int, actor: Actor) -> Approval:
+    """Ask other people the same question. Raises what the transition raises."""
+    question = replace(
+        _question_of(approval, reason),
+        approver_role=approver_role,
+        required_approvals=required_approvals,
+        replaces=approval.pk,
+    )
+    return _request(approval, question, actor)
+
+
+def _question_of(approval: Approval, reason: str) -> Question:
+    """Return what a request asks, of the same people and for as long, with another reason."""
+    return Question(
         approver_role=approval.approver_role,
         lasting=approval.expires_at - approval.created_at,
         reason=reason,
         required_approvals=approval.required_approvals,
         action=approval.action,
         use_within_seconds=approval.use_within_seconds,
-        reopens=approval.pk,
     )
-    return _request(approval, question, actor)
-
-
-def _replace(approval: Approval, *, reason: str, approver_role: str, required_approvals: int, actor: Actor) -> Approval:
-    """Ask other people the same question. Raises what the transition raises."""
-    question = Question(
-        approver_role=approver_role,
-        lasting=approval.expires_at - approval.created_at,
-        reason=reason,
-        required_approvals=required_approvals,
-        action=approval.action,
-        use_within_seconds=approval.use_within_seconds,
-        replaces=approval.pk,
-    )
-    return _request(approval, question, actor)
 
 
 def _request(approval: Approval, question: Question, actor: Actor) -> Approval:
