@@ -1,7 +1,7 @@
 """Which requests an operator can reopen or replace now: the admin offers nothing that the transition would refuse."""
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from sessions_app import approvers
@@ -25,14 +25,20 @@ CROSS JOIN LATERAL work_question_before(a.tenant, a.task_id, a.session_id, origi
 """
 
 
+def live_reopenings(approval: Approval) -> QuerySet[Approval]:
+    """Return the requests that reopen this one and are open or approved.
+
+    One that was cancelled or expired undecided leaves the rejection as it was.
+    """
+    alive = Q(status=ApprovalStatus.PENDING, expires_at__gt=Now()) | Q(status=ApprovalStatus.APPROVED)
+    return Approval.objects.filter(alive, reopens=approval)
+
+
 def can_be_reopened(approval: Approval) -> bool:
     """Return whether a new request may reopen this one: it was rejected, and its question may be asked again."""
     if approval.status != ApprovalStatus.REJECTED:
         return False
-    alive = Q(status=ApprovalStatus.PENDING, expires_at__gt=Now()) | Q(status=ApprovalStatus.APPROVED)
-    if Approval.objects.filter(alive, reopens=approval).exists():
-        return False
-    return _may_be_asked(approval, replaces=False)
+    return not live_reopenings(approval).exists() and _may_be_asked(approval, replaces=False)
 
 
 def can_be_replaced(approval: Approval) -> bool:

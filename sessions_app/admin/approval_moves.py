@@ -83,30 +83,19 @@ def _insist_may_steer(actor: Actor, _approval: Approval) -> None:
 
 def _reopen(approval: Approval, *, reason: str, actor: Actor) -> Approval:
     """Ask the same question again. Raises what the transition raises."""
-    return _request(approval, replace(_question_of(approval, reason), reopens=approval.pk), actor)
+    return _request(approval, replace(Question.of(approval), reason=reason, reopens=approval.pk), actor)
 
 
 def _replace(approval: Approval, *, reason: str, approver_role: str, required_approvals: int, actor: Actor) -> Approval:
     """Ask other people the same question. Raises what the transition raises."""
     question = replace(
-        _question_of(approval, reason),
+        Question.of(approval),
+        reason=reason,
         approver_role=approver_role,
         required_approvals=required_approvals,
         replaces=approval.pk,
     )
     return _request(approval, question, actor)
-
-
-def _question_of(approval: Approval, reason: str) -> Question:
-    """Return what a request asks, of the same people and for as long, with another reason."""
-    return Question(
-        approver_role=approval.approver_role,
-        lasting=approval.expires_at - approval.created_at,
-        reason=reason,
-        required_approvals=approval.required_approvals,
-        action=approval.action,
-        use_within_seconds=approval.use_within_seconds,
-    )
 
 
 def _request(approval: Approval, question: Question, actor: Actor) -> Approval:

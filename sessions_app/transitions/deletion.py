@@ -55,8 +55,8 @@ def second_person(act: dict[str, Any], reason: str, *, actor: Actor) -> Approval
 
     Raises AlreadyRejected where that was rejected, and what `request_action()` raises.
     """
-    mine = _requests_for(act, actor)
-    for request in mine[:1]:
+    request = _request_for(act, actor)
+    if request is not None:
         if request.status == ApprovalStatus.APPROVED and not request.has_lapsed():
             consume(request, act, actor=actor)
             return None
@@ -73,7 +73,7 @@ def second_person(act: dict[str, Any], reason: str, *, actor: Actor) -> Approval
     return request_action(None, question, actor=actor)
 
 
-def _requests_for(act: dict[str, Any], actor: Actor) -> list[Approval]:
+def _request_for(act: dict[str, Any], actor: Actor) -> Approval | None:
     """Return the latest unconsumed request of an act that began with the actor, if any.
 
     An operator who reopened or replaced one of them made its successor, so the first requester counts.
@@ -87,7 +87,7 @@ def _requests_for(act: dict[str, Any], actor: Actor) -> list[Approval]:
         Requester.of(actor).columns(),
         BooleanField(),
     )
-    return list(with_clock(rows.filter(theirs)).order_by("-created_at", "-pk")[:1])
+    return with_clock(rows.filter(theirs)).order_by("-created_at", "-pk").first()
 
 
 def _require_retention_passed(fresh: Task | Session, approvals: list[Approval]) -> None:

@@ -4,13 +4,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Q
-from django.db.models.functions import Now
 
 from audit_app.trail import Action, instant
 from orchestrator.actors import Actor
@@ -32,6 +30,7 @@ from sessions_app.models import Approval, Session, Task
 from sessions_app.models.approval import MAX_OPEN, MAX_OPEN_BARE, ApprovalStatus
 from sessions_app.models.task import TaskStatus
 from sessions_app.requesters import Requester, first_requester
+from sessions_app.steering import live_reopenings
 from sessions_app.transitions.admission import admit
 from sessions_app.transitions.approvals.subject import Subject
 from sessions_app.transitions.batch import create_many
@@ -56,6 +55,18 @@ class Question:
     use_within_seconds: int | None = None
     reopens: UUID | None = None
     replaces: UUID | None = None
+
+    @classmethod
+    def of(cls, approval: Approval) -> Self:
+        """Return what a request asks, to be asked again of the same people and for as long."""
+        return cls(
+            approver_role=approval.approver_role,
+            lasting=approval.expires_at - approval.created_at,
+            reason=approval.reason,
+            required_approvals=approval.required_approvals,
+            action=approval.action,
+            use_within_seconds=approval.use_within_seconds,
+        )
 
 
 class _Before(NamedTuple):
@@ -159,18 +170,7 @@ def questions_of(task: Task) -> tuple[list[Question], list[UUID | None]]:
         groups.setdefault(same, []).append(row)
     strictest = [max(rows, key=lambda row: row.required_approvals) for rows in groups.values()]
     rejected = [[row.pk for row in rows if row.status == ApprovalStatus.REJECTED] for rows in groups.values()]
-    questions = [
-        Question(
-            approver_role=row.approver_role,
-            lasting=row.expires_at - row.created_at,
-            reason=row.reason,
-            required_approvals=row.required_approvals,
-            action=row.action,
-            use_within_seconds=row.use_within_seconds,
-        )
-        for row in strictest
-    ]
-    return questions, [pks[-1] if pks else None for pks in rejected]
+    return [Question.of(row) for row in strictest], [pks[-1] if pks else None for pks in rejected]
 
 
 def _request(subject: Subject, question: Question, *, at: datetime, actor: Actor) -> Approval:
@@ -282,9 +282,7 @@ def _check_reopened(former: Approval, question: Question) -> None:
         raise InvalidRequest([("reopens", "The role and the action must be those of the rejected request.")])
     if question.required_approvals < former.required_approvals:
         raise InvalidRequest([("required_approvals", f"It must be at least {former.required_approvals}.")])
-    # One that was cancelled or expired undecided leaves the rejection as it was.
-    alive = Q(status=ApprovalStatus.PENDING, expires_at__gt=Now()) | Q(status=ApprovalStatus.APPROVED)
-    for later in Approval.objects.filter(alive, reopens=former).values_list("pk", flat=True)[:1]:
+    for later in live_reopenings(former).values_list("pk", flat=True)[:1]:
         raise AlreadyRequested(str(later))
 
 

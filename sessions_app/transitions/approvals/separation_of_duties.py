@@ -47,18 +47,19 @@ def standing(approval: Approval, actor: Actor) -> Standing:
     """Return how an actor stands towards a locked request; one query. Linked identities count as one person."""
     if actor.kind is not Kind.PERSON:
         return Standing(NOT_A_PERSON, None)
-    with connection.cursor() as cursor:
-        cursor.execute(_STANDING, [approval.pk, approval.pk, approval.tenant, *_pair(actor.identity)])
-        word, counted_on = cursor.fetchone()
+    word, counted_on = _asked(approval, actor.identity)
     return Standing(None if word is None else REASONS.get(word, "It is your own matter."), counted_on)
 
 
 def is_barred(approval: Approval, who: Identity) -> bool:
     """Return whether a person, by any of their identities, must not decide a request."""
+    word, _ = _asked(approval, who)
+    return word is not None
+
+
+def _asked(approval: Approval, who: Identity) -> tuple[str | None, UUID | None]:
+    """Return the word for why a person must not decide, and the request on which their decision counts."""
     with connection.cursor() as cursor:
-        cursor.execute(_STANDING, [approval.pk, approval.pk, approval.tenant, *_pair(who)])
-        return cursor.fetchone()[0] is not None
-
-
-def _pair(who: Identity) -> tuple[str, str]:
-    return who.issuer, who.subject
+        cursor.execute(_STANDING, [approval.pk, approval.pk, approval.tenant, who.issuer, who.subject])
+        word, counted_on = cursor.fetchone()
+    return word, counted_on
