@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,12 @@ from orchestrator.unknown_members import LENIENT, prefers_lenient
 
 KEPT_HEADERS = ("Content-Type", "Location", "ETag", "Preference-Applied")
 FP_BYTES = 32
+
+MIN_CODED_BYTES = 1024
+"""Shorter bodies are stored as they are: coding them saves little."""
+
+_CODING = "Content-Encoding"
+_GZIP = zlib.MAX_WBITS | 16
 
 
 class Outcome(StrEnum):
@@ -46,6 +53,26 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def stored(self) -> "Answer":
+        """Return the answer as its record has it: with a gzip coding of the body where that is shorter.
+
+        The stored headers name the coding (RFC 9110, section 8.4), so a version that does not decode it sends a correct
+        answer too.
+        """
+        if len(self.body) < MIN_CODED_BYTES:
+            return self
+        coded = zlib.compress(self.body, wbits=_GZIP)
+        if len(coded) >= len(self.body):
+            return self
+        return Answer(self.status, {**self.headers, _CODING: "gzip"}, coded)
+
+    def given(self) -> "Answer":
+        """Return the answer of a record as it was given. Raises zlib.error where its body is no such coding."""
+        if _CODING not in self.headers:
+            return self
+        headers = {name: value for name, value in self.headers.items() if name != _CODING}
+        return Answer(self.status, headers, zlib.decompress(self.body, _GZIP))
 
     @classmethod
     def of(cls, response: HttpResponse) -> "Answer":
@@ -105,7 +132,7 @@ def claim(key: Key) -> Claim:
         cursor.execute("SELECT * FROM idempotency_claim(%s, %s)", [key.k, key.fp])
         outcome, status, headers, body, now = cursor.fetchone()
     found = Outcome(outcome)
-    answer = Answer(status, _loaded(headers), bytes(body)) if found is Outcome.REPLAY else None
+    answer = Answer(status, _loaded(headers), bytes(body)).given() if found is Outcome.REPLAY else None
     return Claim(found, answer, now, asked_at)
 
 
@@ -116,8 +143,9 @@ def _loaded(headers: Any) -> Any:
 
 def record(key: Key, answer: Answer, *, now: datetime, request_id: str) -> None:
     """Keep the answer, to commit with the effect."""
+    stored = answer.stored()
     values: list[Any] = [
-        *(key.k, key.fp, answer.status, Jsonb(answer.headers), answer.body),
+        *(key.k, key.fp, stored.status, Jsonb(stored.headers), stored.body),
         *(request_id, now + timedelta(seconds=settings.IDEMPOTENCY_TTL_SECONDS)),
     ]
     with connection.cursor() as cursor:
