@@ -15,7 +15,7 @@ from audit_app.filters import EVENT_FILTERS
 from audit_app.models import AuditEvent
 from audit_app.serializers import IngestBody, event_out, events_out
 from orchestrator import pagination
-from orchestrator.actors import Actor
+from orchestrator.actors import Actor, Role
 from orchestrator.filters import conditions, filter_scope
 from orchestrator.pagination import PARAMETERS, Order
 from orchestrator.problems import InvalidRequest
@@ -79,6 +79,8 @@ class ExportViewSet(ApiViewSet):
 @documented_ingest
 class IngestViewSet(ApiViewSet):
     """Events of other systems."""
+
+    needed_roles: ClassVar = {"create": (Role.AGENT, Role.OPERATOR)}
 
     def create(self, request: Request) -> Response:
         """POST /audit/ingest"""

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.urls import Resolver404, resolve
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,7 +15,7 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSetMixin
 
 from orchestrator import boundary, conditional, ids, unknown_members
-from orchestrator.actors import Actor
+from orchestrator.actors import Actor, Role
 from orchestrator.problem_responses import field_errors
 from orchestrator.problems import InvalidRequest
 
@@ -39,8 +40,16 @@ class ApiView(APIView):
     guards: ClassVar[bool] = False
     """Whether its bodies are part of what people have to agree to: then unknown members are refused always."""
 
+    needed_roles: ClassVar[Mapping[str, Collection[Role]]] = {}
+    """The roles that each writing action requires one of. A replay of a keyed answer is refused without one."""
+
     opens_boundary: ClassVar[Collection[str]] = ()
     """The actions that write and open the boundary themselves, since they wait before they do."""
+
+    @classmethod
+    def roles_for(cls, action: str, body: Any) -> Collection[Role]:  # noqa: ARG003  a view whose body decides overrides it
+        """Return the roles that an action requires one of; none where the view does not declare the action."""
+        return cls.needed_roles.get(action, ())
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         """As DRF's, with the boundary around the handler."""
@@ -97,6 +106,19 @@ class ApiViewSet(ViewSetMixin, ApiView):
         caller = self.request.user
         assert isinstance(caller, Actor)
         return caller
+
+
+def required_roles(request: HttpRequest, body: Any) -> Collection[Role]:
+    """Return the roles that a call requires one of, from the view at its path; none where no view declares them."""
+    try:
+        view = resolve(request.path_info).func
+    except Resolver404:
+        return ()
+    declared, actions = getattr(view, "cls", None), getattr(view, "actions", None) or {}
+    action = actions.get(str(request.method).lower())
+    if action is None or not (isinstance(declared, type) and issubclass(declared, ApiView)):
+        return ()
+    return declared.roles_for(action, body)
 
 
 def read_body(serializer: type[Serializer[Any]], request: Request) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from orchestrator.idempotency.replay_cache import replay_cache
 from orchestrator.metrics import KEYED_REQUESTS
 from orchestrator.middleware import Call, Middleware
 from orchestrator.problem_responses import response
-from orchestrator.problems import InFlight, InvalidRequest, KeyMismatch, Problem, ServiceUnavailable
+from orchestrator.problems import Forbidden, InFlight, InvalidRequest, KeyMismatch, Problem, ServiceUnavailable
+from orchestrator.views import required_roles
 
 HEADER = "Idempotency-Key"
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
@@ -87,7 +88,7 @@ class Idempotency(Middleware):
             KEYED_REQUESTS.labels(outcome).inc()
             if outcome is Outcome.MISMATCH:
                 raise KeyMismatch
-            return answer.replayed()
+            return _replayed(answer, call)
         call.recorded = False
         try:
             return boundary.write(lambda: self._first(call, key))
@@ -96,7 +97,7 @@ class Idempotency(Middleware):
         except ServiceUnavailable as problem:
             if not call.recorded:
                 raise
-            return self._after_the_unknown(key, problem)
+            return self._after_the_unknown(call, key, problem)
         except Problem as refusal:
             return self._refusal(call, key, refusal)
 
@@ -106,7 +107,7 @@ class Idempotency(Middleware):
         claimed = claim(key)
         KEYED_REQUESTS.labels(claimed.outcome).inc()
         if claimed.outcome is not Outcome.FIRST:
-            return _found(claimed)
+            return _found(claimed, call)
         call.keyed, call.failure = True, None
         given = self.get_response(call)
         if isinstance(call.failure, Problem | DatabaseError | InterfaceError):
@@ -125,7 +126,7 @@ class Idempotency(Middleware):
         def keep() -> HttpResponse:
             claimed = claim(key)
             if claimed.outcome is not Outcome.FIRST:
-                return _found(claimed)
+                return _found(claimed, call)
             self._keep(call, key, answer, claimed)
             return answer
 
@@ -141,7 +142,7 @@ class Idempotency(Middleware):
             # Robust: what is committed is answered, whatever becomes of the cache.
             transaction.on_commit(lambda: cache.put(key, answer, until), robust=True)
 
-    def _after_the_unknown(self, key: Key, problem: ServiceUnavailable) -> HttpResponse:
+    def _after_the_unknown(self, call: KeyedCall, key: Key, problem: ServiceUnavailable) -> HttpResponse:
         """S7: the connection was lost, perhaps between COMMIT and its answer. Only the record can tell."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
@@ -150,18 +151,30 @@ class Idempotency(Middleware):
             except ServiceUnavailable:
                 raise problem from None
             if claimed.outcome is Outcome.REPLAY:
-                return _found(claimed)
+                return _found(claimed, call)
             if claimed.outcome is not Outcome.IN_FLIGHT or time.monotonic() > deadline:
                 raise problem
             # The backend that we lost is still ending.
             time.sleep(_NAP_SECONDS)
 
 
-def _found(claimed: Claim) -> HttpResponse:
-    """What another request with this key came to. Raises KeyMismatch, InFlight."""
+def _found(claimed: Claim, call: KeyedCall) -> HttpResponse:
+    """What another request with this key came to. Raises KeyMismatch, InFlight, Forbidden."""
     if claimed.answer is not None:
-        return claimed.answer.replayed()
+        return _replayed(claimed.answer, call)
     raise KeyMismatch if claimed.outcome is Outcome.MISMATCH else InFlight
+
+
+def _replayed(answer: Answer, call: KeyedCall) -> HttpResponse:
+    """Return a stored answer. Raise Forbidden where the caller has lost every role that the call requires.
+
+    The tenant is part of the key, so a caller of another tenant finds no stored answer. Rights on the row are not
+    judged again.
+    """
+    caller = call.caller
+    if caller is None or not caller.has(*required_roles(call, call.json)):
+        raise Forbidden("You no longer hold a role that this call requires.")
+    return answer.replayed()
 
 
 def is_passed_over(path: str) -> bool:

@@ -1,7 +1,7 @@
 """/approvals"""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orchestrator import conditional, pagination
+from orchestrator.actors import Role
 from orchestrator.filters import conditions, filter_scope
 from orchestrator.pagination import PARAMETERS
 from orchestrator.problems import InvalidRequest, NotFound
@@ -49,6 +50,19 @@ class ApprovalViewSet(ApiViewSet):
         "list": {*PARAMETERS, *APPROVAL_FILTERS, ASSIGNEE},
         "retrieve": waiting.PARAMETERS,
     }
+    needed_roles: ClassVar = {
+        **dict.fromkeys(("create", "cancel", "consume"), (Role.AGENT, Role.OPERATOR)),
+        **dict.fromkeys(("approve", "reject", "withdraw"), (Role.APPROVER,)),
+    }
+
+    @classmethod
+    def roles_for(cls, action: str, body: Any) -> Collection[Role]:
+        """Return the roles that an action requires one of: `create` decides, steers or requests, as the body says."""
+        if action == "create" and _is_decision(body):
+            return (Role.APPROVER,)
+        if action == "create" and _is_steering(body):
+            return (Role.OPERATOR,)
+        return super().roles_for(action, body)
 
     def list(self, request: Request) -> Response:
         """GET /approvals"""
@@ -213,6 +227,11 @@ def _is_decision(body: Any) -> bool:
     """Whether it says more than that the answer is pending."""
     said = body.get("decision") if isinstance(body, dict) else None
     return not (said is None or (isinstance(said, str) and said.lower() == ApprovalStatus.PENDING))
+
+
+def _is_steering(body: Any) -> bool:
+    """Return whether a body reopens or replaces an earlier request."""
+    return isinstance(body, dict) and (body.get("reopens") is not None or body.get("replaces") is not None)
 
 
 def _one(approval: Approval, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -4,13 +4,14 @@ import time
 from collections.abc import Collection
 from datetime import timedelta
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orchestrator import boundary, conditional
+from orchestrator.actors import Role
 from orchestrator.problems import InvalidRequest
 from orchestrator.views import ApiViewSet, one, read_body, read_id
 from orchestrator.waiting import TooManyWait
@@ -36,6 +37,9 @@ class Holding(ApiViewSet):
     """Tasks, to those who do them."""
 
     opens_boundary = ("claim",)
+    needed_roles: ClassVar = dict.fromkeys(
+        ("claim", "heartbeat", "complete", "fail", "release"), (Role.AGENT, Role.OPERATOR)
+    )
 
     @action(detail=False, methods=["post"])
     def claim(self, request: Request) -> Response:

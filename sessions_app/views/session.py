@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orchestrator import conditional, pagination
+from orchestrator.actors import Role
 from orchestrator.filters import conditions, filter_scope
 from orchestrator.pagination import PARAMETERS
 from orchestrator.problems import InvalidRequest
@@ -37,6 +38,10 @@ class SessionViewSet(ApiViewSet):
     """Agents' pieces of work."""
 
     query_parameters: ClassVar = {"list": {*PARAMETERS, *SESSION_FILTERS, METADATA}, "destroy": {REASON}}
+    needed_roles: ClassVar = {
+        **dict.fromkeys(("create", "update", "partial_update"), (Role.AGENT, Role.OPERATOR)),
+        "destroy": (Role.OPERATOR,),
+    }
 
     def list(self, request: Request) -> Response:
         """GET /sessions"""

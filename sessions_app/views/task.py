@@ -43,6 +43,11 @@ class TaskViewSet(Holding):
         "retrieve": {*waiting.PARAMETERS, PARAMETER},
         "destroy": {REASON},
     }
+    needed_roles: ClassVar = {
+        **Holding.needed_roles,
+        **dict.fromkeys(("create", "route", "cancel"), (Role.AGENT, Role.OPERATOR)),
+        **dict.fromkeys(("destroy", "retry", "force_release"), (Role.OPERATOR,)),
+    }
 
     def list(self, request: Request) -> Response:
         """GET /tasks"""

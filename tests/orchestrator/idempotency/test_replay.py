@@ -192,6 +192,33 @@ def test_a_known_role_is_judged_again(agent: Api) -> None:
     assert_refused(nobody.post("/sessions", NEW, idempotency_key=KEY), 403, "forbidden")
 
 
+@pytest.mark.parametrize("roles", ["auditor", "approver", "auditor,approver"])
+def test_a_caller_without_any_role_of_the_call_gets_no_replay(agent: Api, roles: str) -> None:
+    first = assert_first(agent.post("/sessions", NEW, idempotency_key=KEY))
+    demoted = Api(token("alice", roles=roles)).post("/sessions", NEW, idempotency_key=KEY)
+    assert_refused(assert_first(demoted, 403), 403, "forbidden")
+    assert first.json()["session_id"] not in demoted.content.decode()
+    assert_replay(Api(token("alice", roles="operator")).post("/sessions", NEW, idempotency_key=KEY), first)
+    assert (opened(), remembered()) == (1, 1)
+
+
+def test_a_remembered_refusal_is_not_replayed_without_a_role_of_the_call(agent: Api) -> None:
+    session = session_in("pending")
+
+    def complete(api: Api) -> Any:
+        return api.put(path(session), {"status": "completed"}, idempotency_key=KEY)
+
+    first = assert_first(complete(agent), 409)
+    assert_refused(complete(Api(token("alice", roles="auditor"))), 403, "forbidden")
+    assert_replay(complete(agent), first)
+
+
+def test_a_caller_of_another_tenant_gets_no_replay(agent: Api) -> None:
+    first = assert_first(agent.post("/sessions", NEW, idempotency_key=KEY))
+    moved = Api(token("alice", tenant="globex")).post("/sessions", NEW, idempotency_key=KEY)
+    assert assert_first(moved).json()["session_id"] != first.json()["session_id"]
+
+
 def test_whoever_is_cut_off_gets_no_replay(agent: Api) -> None:
     assert_first(agent.post("/sessions", NEW, idempotency_key=KEY))
     Person.objects.create(username="local|alice", issuer="local", subject="alice", is_active=False)

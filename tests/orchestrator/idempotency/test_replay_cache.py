@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 from orchestrator import redis
 from orchestrator.idempotency.claim import Answer
 from orchestrator.idempotency.replay_cache import MAX_BODY_BYTES, MOST_WAITING, ReplayCache, replay_cache
-from tests.api import Api
+from tests.api import Api, token
 from tests.database import service_connection
 from tests.faults.valkey import Valkey, with_redis
 from tests.orchestrator.idempotency.keyed import (
@@ -88,6 +88,12 @@ def test_a_hit_for_another_request_is_refused_without_the_database(agent: Api, r
     )
     assert sent == []
     assert opened() == 1
+
+
+def test_a_hit_is_refused_to_a_caller_without_any_role_of_the_call(agent: Api, redis_server: Valkey) -> None:
+    first = assert_first(opening(agent))
+    assert_refused(opening(Api(token("alice", roles="auditor"))), 403, "forbidden")
+    assert_replay(opening(agent), first)
 
 
 def test_there_is_one_round_trip_on_the_path(agent: Api, redis_server: Valkey) -> None:

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orchestrator import urls
+from orchestrator.actors import Role
 from orchestrator.problems import Forbidden, NotFound, PreconditionFailed, ServiceUnavailable
 from orchestrator.views import ApiViewSet
 from orchestrator.work_problems import IllegalTransition
@@ -52,6 +53,7 @@ ENDS: dict[str, Callable[[], Response]] = {
 class Opening(ApiViewSet):
     """Opens a session and then ends as the path says."""
 
+    needed_roles: ClassVar = {"create": (Role.AGENT,)}
     afterwards: ClassVar[Callable[[], object] | None] = None
     """What happens between the rollback of an illegal transition and what comes next."""
 
