@@ -10,7 +10,7 @@ from orchestrator.openapi_examples import JSON, answered, sent
 from orchestrator.openapi_parameters import id_of, pages, query
 from orchestrator.pagination import USUAL
 from orchestrator.problem_schemas import refusals
-from orchestrator.problems import InvalidRequest, NotFound
+from orchestrator.problems import AnswerTooLarge, InvalidRequest, NotFound
 
 _EVENT = {
     "event_id": "01a2071d-0f3c-7a44-9d3e-2b1c0d9e8f7a",
@@ -71,7 +71,7 @@ documented_events = extend_schema_view(
                 [answered("numbered", _NUMBERED, "By number"), answered("walked", _WALKED, "By cursor")],
             )
         },
-        extensions=refusals(InvalidRequest),
+        extensions=refusals(InvalidRequest, AnswerTooLarge),
     ),
     retrieve=extend_schema(
         operation_id="get_event",

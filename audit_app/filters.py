@@ -17,8 +17,8 @@ def _subject_type(text: str) -> Q:
 
 
 def _event_types(text: str) -> Q:
-    """One or more, with commas between them."""
-    named = text.split(",")
+    """One or more, with commas between them; a repeated one counts once."""
+    named = list(dict.fromkeys(text.split(",")))
     if unknown := [name for name in named if name not in {str(action) for action in Action}]:
         raise Refused(f"There is no event type {unknown[0]!r}.")
     return Q(event_type__in=named)

@@ -8,6 +8,7 @@ from rest_framework.response import Response
 
 from orchestrator import openapi
 from orchestrator.problem_responses import reads_only
+from orchestrator.views import ApiView
 
 # Scripts, styles and the document come from here alone; Swagger UI draws its icons from data URLs.
 _CSP = (
@@ -27,6 +28,7 @@ class Page(SpectacularSwaggerSplitView):
 
     url = "/api-docs/openapi.json"
     template_name = "orchestrator/api_docs.html"
+    options = ApiView.options  # type: ignore[assignment]
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> Response:

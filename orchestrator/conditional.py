@@ -18,10 +18,17 @@ def etag(version: int) -> str:
 
 
 def if_match(request: HttpRequest) -> frozenset[int] | None:
-    """The versions that `If-Match` would have; None where any will do (`*`, or no such header).
+    """Return the versions of an existing row that a write accepts; None where it accepts any.
 
-    Comparison is strong: a weak tag matches nothing. Raises InvalidRequest where the header is malformed.
+    `If-Match` lists versions, or is `*` for any. `If-None-Match: *` accepts none, since the row exists: the write is a
+    412. A weak tag in `If-Match` matches nothing. Raises InvalidRequest where a header is malformed, or where
+    `If-None-Match` has another value than `*` (RFC 9110, sections 13.1.1 and 13.1.2).
     """
+    unwanted = request.headers.get("If-None-Match")
+    if unwanted is not None:
+        if unwanted.strip() != "*":
+            raise InvalidRequest([("If-None-Match", "On a write it must be *.")])
+        return frozenset()
     header = request.headers.get("If-Match")
     if header is None or header.strip() == "*":
         return None

@@ -1,6 +1,6 @@
 """The filters of lists: query parameters become conditions, or a 400 that names what is wrong."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from django.db.models import Q, TextChoices
 
@@ -14,6 +14,8 @@ Beginning = Callable[[str, str], Q]
 """The same for parameters that only begin alike: from what follows, and the value."""
 
 _MOST_BARS = 9
+MOST_ALIKE = 10
+"""How many parameters of one beginning a query may have: each is a condition that is judged for every row."""
 
 
 class Refused(ValueError):  # noqa: N818
@@ -100,6 +102,15 @@ def moment(lookup: str) -> Reader:
     return read
 
 
+def _too_many(query: Mapping[str, str], beginnings: Collection[str]) -> list[tuple[str, str]]:
+    """Return an error for each beginning that too many parameters have."""
+    return [
+        (beginning, f"At most {MOST_ALIKE} parameters may begin with it.")
+        for beginning in beginnings
+        if sum(parameter.startswith(beginning) for parameter in query) > MOST_ALIKE
+    ]
+
+
 def conditions(
     query: Mapping[str, str], known: Mapping[str, Reader], beginnings: Mapping[str, Beginning] | None = None
 ) -> Q:
@@ -107,7 +118,7 @@ def conditions(
 
     Raises InvalidRequest that names each parameter it cannot read.
     """
-    found, errors = Q(), []
+    found, errors = Q(), _too_many(query, beginnings or {})
     for parameter, text in query.items():
         try:
             if parsing.UNSTORABLE.search(parameter + text):

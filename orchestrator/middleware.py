@@ -193,6 +193,11 @@ class StrictJson(Middleware):
         return self.get_response(request)
 
     def _insist_on_json(self, request: HttpRequest) -> None:
+        if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+            # RFC 9110, section 15.5.16: Accept-Encoding says that the coding is what was refused.
+            raise UnsupportedMediaType(
+                "Send the body without a Content-Encoding.", headers={"Accept-Encoding": "identity"}
+            )
         allowed = _MERGE_PATCH if request.method == "PATCH" else _JSON
         charset = (request.content_params or {}).get("charset", "utf-8").strip('"').lower()
         if request.content_type not in allowed or charset not in ("utf-8", "utf8"):

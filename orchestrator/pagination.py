@@ -10,6 +10,7 @@ from django.core import signing
 from django.db import models
 from django.db.models.expressions import RawSQL
 
+from orchestrator.answer_size import AnswerSize
 from orchestrator.problems import InvalidRequest
 
 SMALLEST, LARGEST, USUAL = 1, 100, 20
@@ -89,18 +90,19 @@ def page(
 
     `shapes` makes what goes out of the rows that are shown. `scope` is what a cursor is bound to (tenant and filters):
     used with another it is refused. By number it takes two queries, by cursor one. Raises InvalidRequest for a cursor
-    that is not ours or not for this list.
+    that is not ours or not for this list, AnswerTooLarge where the rows hold too many bytes.
     """
+    size = AnswerSize("Ask for a smaller page_size.")
     ordered = rows.order_by(*order.keys)
     if ask.number is None:
         after = ordered.filter(order.after(*_place(ask.cursor, scope))) if ask.cursor else ordered
-        found = list(after[: ask.size + 1])
+        found = size.rows(after[: ask.size + 1])
         told: dict[str, Any] = {"page_size": ask.size}
     else:
         total = rows.order_by().count()
         start = (ask.number - 1) * ask.size
         # A number beyond the end needs no query, and may be too large for one.
-        found = list(ordered[start : start + ask.size + 1]) if start < total else []
+        found = size.rows(ordered[start : start + ask.size + 1]) if start < total else []
         told = {"total": total, "page": ask.number, "page_size": ask.size}
     shown = found[: ask.size]
     following = _cursor(shown[-1], scope, order) if len(found) > ask.size else None

@@ -120,15 +120,15 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def reads_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """A plain Django view that takes GET and HEAD, and answers 405 to the rest in our shape."""
+    """Wrap a plain Django view that takes GET and HEAD: OPTIONS says so, any other method is a 405."""
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.method in ("GET", "HEAD"):
             return view(request, *args, **kwargs)
-        refused = response(MethodNotAllowed(), request)
-        refused["Allow"] = "GET, HEAD"
-        return refused
+        answer = HttpResponse(status=204) if request.method == "OPTIONS" else response(MethodNotAllowed(), request)
+        answer["Allow"] = "GET, HEAD, OPTIONS"
+        return answer
 
     return guarded
 

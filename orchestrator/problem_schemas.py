@@ -9,6 +9,7 @@ from orchestrator.catalogue import catalogue
 from orchestrator.openapi_headers import ALWAYS, Schema, told
 from orchestrator.problem_responses import CONTENT_TYPE, document
 from orchestrator.problems import (
+    AnswerTooLarge,
     BodyTooLarge,
     InFlight,
     InsufficientUserAuthentication,
@@ -63,6 +64,7 @@ MEMBERS: Mapping[type[Problem], Schema] = {
     AlreadyRetried: {"retry_id": _ID},
     PreconditionFailed: {"current_version": {"type": "integer", "minimum": 1}},
     BodyTooLarge: {"limit": {"type": "integer", "minimum": 1}},
+    AnswerTooLarge: {"limit": {"type": "integer", "minimum": 1}},
     InFlight: _WAIT,
     TooManyRequests: _WAIT,
     ServiceUnavailable: _WAIT,
@@ -105,6 +107,7 @@ SAMPLES: tuple[Problem, ...] = (
     AlreadyRetried("01a2071a-738b-748c-830f-c9446d69c2bb"),
     PreconditionFailed(current_version=2),
     BodyTooLarge(limit=1024 * 1024),
+    AnswerTooLarge(4 * 1024 * 1024, "Ask for a smaller page_size."),
     TooManyRequests(retry_after=2, headers={"RateLimit": "", "RateLimit-Policy": ""}),
     ServiceUnavailable("The database cannot be reached, or is too busy."),
 )

@@ -175,7 +175,8 @@ class InFlight(Problem):
 class PreconditionFailed(Problem):
     """The row has moved on since you read it: `If-Match` names another version than `current_version`.
 
-    Read it again, decide again, and send the new version.
+    Read it again, decide again, and send the new version. `If-None-Match: *` is refused on every write to a row that
+    exists.
     """
 
     status = 412
@@ -198,8 +199,25 @@ class BodyTooLarge(Problem):
         super().__init__(f"A body may have {limit} bytes.", members={"limit": limit})
 
 
+class AnswerTooLarge(Problem):
+    """The rows of the answer hold more bytes than one answer may (4 MiB). `limit` is that number.
+
+    Ask for fewer: a smaller `page_size`, fewer parts in `include`, or the rows one by one.
+    """
+
+    status = 413
+    slug = "answer-too-large"
+    title = "The answer would be too large"
+
+    def __init__(self, limit: int, advice: str) -> None:
+        super().__init__(f"An answer may hold {limit} bytes. {advice}", members={"limit": limit})
+
+
 class UnsupportedMediaType(Problem):
-    """Bodies are `application/json` in UTF-8; PATCH also takes `application/merge-patch+json`."""
+    """Bodies are `application/json` in UTF-8; PATCH also takes `application/merge-patch+json`.
+
+    Compressed bodies are refused too: send the body without a `Content-Encoding`.
+    """
 
     status = 415
     slug = "unsupported-media-type"

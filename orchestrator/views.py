@@ -81,6 +81,10 @@ class ApiView(APIView):
             return handler(request, *args, **kwargs)
         return boundary.write(lambda: handler(request, *args, **kwargs))
 
+    def options(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]
+        """Answer which methods the path takes, in `Allow` (RFC 9110, section 9.3.7)."""
+        return HttpResponse(status=204, headers={"Allow": ", ".join(self.allowed_methods)})
+
     def _insist_on_parameters(self, request: Request) -> None:
         known = self.query_parameters.get(getattr(self, "action", ""), ())
         beginnings = tuple(name for name in known if name.endswith("."))

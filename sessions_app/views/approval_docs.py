@@ -8,6 +8,7 @@ from orchestrator.openapi_headers import IF_MATCH, IF_NONE_MATCH, etag, location
 from orchestrator.openapi_parameters import id_of, made, pages, query, status
 from orchestrator.problem_schemas import refusals
 from orchestrator.problems import (
+    AnswerTooLarge,
     ClientMayNotDecide,
     InsufficientUserAuthentication,
     InvalidRequest,
@@ -102,7 +103,7 @@ documented = extend_schema_view(
                 [answered("numbered", NUMBERED, "By number"), answered("walked", WALKED, "By cursor")],
             )
         },
-        extensions=refusals(InvalidRequest),
+        extensions=refusals(InvalidRequest, AnswerTooLarge),
     ),
     create=extend_schema(
         operation_id="request_or_decide_approval",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.actors import Actor
+from orchestrator.answer_size import AnswerSize
 from orchestrator.problems import InvalidRequest
 from sessions_app import permissions
 from sessions_app.models import Approval, Session, Task
@@ -16,21 +17,21 @@ MOST = 100
 """How many of each kind are shown, the newest; the lists have them all."""
 
 
-def _sessions(task: Task, actor: Actor) -> list[dict[str, Any]]:
+def _sessions(task: Task, actor: Actor, size: AnswerSize) -> list[dict[str, Any]]:
     rows = permissions.visible(Session, actor).filter(task=task).order_by("-created_at", "-id")
-    return [session_out(row) for row in rows[:MOST]]
+    return [session_out(row) for row in size.rows(rows[:MOST])]
 
 
-def _attempts(task: Task, actor: Actor) -> list[dict[str, Any]]:
-    return [attempt_out(row) for row in permissions.attempts_of(task).order_by("-epoch")[:MOST]]
+def _attempts(task: Task, actor: Actor, size: AnswerSize) -> list[dict[str, Any]]:
+    return [attempt_out(row) for row in size.rows(permissions.attempts_of(task).order_by("-epoch")[:MOST])]
 
 
-def _approvals(task: Task, actor: Actor) -> list[dict[str, Any]]:
-    rows = list(permissions.visible(Approval, actor).filter(task=task).order_by("-created_at", "-id")[:MOST])
-    return approvals_out(rows)
+def _approvals(task: Task, actor: Actor, size: AnswerSize) -> list[dict[str, Any]]:
+    rows = permissions.visible(Approval, actor).filter(task=task).order_by("-created_at", "-id")
+    return approvals_out(size.rows(rows[:MOST]))
 
 
-_PARTS: Mapping[str, Callable[[Task, Actor], list[dict[str, Any]]]] = {
+_PARTS: Mapping[str, Callable[[Task, Actor, AnswerSize], list[dict[str, Any]]]] = {
     "sessions": _sessions,
     "approvals": _approvals,
     "attempts": _attempts,
@@ -50,5 +51,9 @@ def wanted(query: Mapping[str, str]) -> list[str]:
 
 
 def included(parts: list[str], task: Task, actor: Actor) -> dict[str, Any]:
-    """Each part by its name, the newest first; only what the actor may see."""
-    return {name: _PARTS[name](task, actor) for name in parts}
+    """Return each part by its name, the newest first; only what the actor may see.
+
+    Raises AnswerTooLarge where the parts together hold too many bytes.
+    """
+    size = AnswerSize("Name fewer parts in include, or page through the lists with task_id.")
+    return {name: _PARTS[name](task, actor, size) for name in parts}

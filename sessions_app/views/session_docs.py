@@ -6,7 +6,7 @@ from orchestrator.openapi_examples import JSON, MERGE_PATCH, answered, sent
 from orchestrator.openapi_headers import IF_MATCH, IF_NONE_MATCH, etag, location
 from orchestrator.pagination import USUAL
 from orchestrator.problem_schemas import refusals
-from orchestrator.problems import InvalidRequest, NotFound, PreconditionFailed
+from orchestrator.problems import AnswerTooLarge, InvalidRequest, NotFound, PreconditionFailed
 from orchestrator.work_problems import IllegalTransition, SessionExpired
 from sessions_app.serializers.session import NewSessionBody, SessionBody, SessionOut, SessionPage, SessionPatchBody
 from sessions_app.views.deletion_docs import DELETED, DELETION, KEEPING, REASON
@@ -51,7 +51,7 @@ documented = extend_schema_view(
                 ],
             )
         },
-        extensions=refusals(InvalidRequest),
+        extensions=refusals(InvalidRequest, AnswerTooLarge),
     ),
     create=extend_schema(
         operation_id="open_session",

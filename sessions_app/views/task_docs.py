@@ -5,7 +5,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_
 from orchestrator.openapi_examples import JSON, answered, sent
 from orchestrator.openapi_headers import IF_MATCH, IF_NONE_MATCH, etag, location, retry_after
 from orchestrator.problem_schemas import refusals
-from orchestrator.problems import InvalidRequest, NotFound, PreconditionFailed
+from orchestrator.problems import AnswerTooLarge, InvalidRequest, NotFound, PreconditionFailed
 from orchestrator.work_problems import AlreadyRetried, IllegalTransition, NoApprover, StillReferenced
 from sessions_app.serializers.task import (
     NeededReasonBody,
@@ -44,7 +44,7 @@ documented = extend_schema_view(
                 [answered("numbered", NUMBERED, "By number"), answered("walked", WALKED, "By cursor")],
             )
         },
-        extensions=refusals(InvalidRequest),
+        extensions=refusals(InvalidRequest, AnswerTooLarge),
     ),
     create=extend_schema(
         operation_id="create_task",
@@ -115,7 +115,7 @@ documented = extend_schema_view(
             ),
             304: OpenApiResponse(description="It is at one of the versions that `If-None-Match` names."),
         },
-        extensions=refusals(InvalidRequest, NotFound),
+        extensions=refusals(InvalidRequest, NotFound, AnswerTooLarge),
     ),
     destroy=extend_schema(
         operation_id="delete_task",

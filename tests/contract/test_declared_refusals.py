@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection
 from django.test import RequestFactory, override_settings
 
-from orchestrator import rate_limit
+from orchestrator import answer_size, rate_limit
 from orchestrator.idempotency.claim import key_of
 from orchestrator.problems import InternalError
 from sessions_app.models import Approval, Task
@@ -281,6 +281,15 @@ def _twice(call: Call) -> Any:
     return call.ask()
 
 
+def _with_too_long_an_answer(call: Call) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answer_size, "MAX_BYTES", 1)
+        if "{id}" not in call.operation.path:
+            return call.ask()
+        open_session(task=call.task)
+        return call.ask_with("include=sessions")
+
+
 REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "bad-request": lambda call: call.ask(host="elsewhere.example"),
     "invalid-json": lambda call: call.ask_raw(b"{"),
@@ -313,6 +322,7 @@ REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "still-referenced": _with_a_session,
     "already-retried": _twice,
     "precondition-failed": lambda call: call.ask(if_match='"99"'),
+    "answer-too-large": _with_too_long_an_answer,
     "body-too-large": lambda call: call.ask_raw(b" " * (settings.MAX_BODY_BYTES + 1)),
     "unsupported-media-type": lambda call: call.ask_raw(b"agent_role=finance", "text/plain"),
     "idempotency-key-mismatch": _with_the_key_of_another,

@@ -49,7 +49,7 @@ def test_is_the_same_for_everybody_with_or_without_a_token(agent: Api) -> None:
 
 def test_takes_get_alone() -> None:
     answer = Api(None).post("/api-docs/openapi.json", {})
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
 def test_has_every_path_of_the_service() -> None:

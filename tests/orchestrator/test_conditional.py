@@ -32,6 +32,20 @@ def test_a_request_without_the_header_takes_any_version() -> None:
 
 
 @pytest.mark.parametrize("tags", ["*", " * "])
+def test_a_write_with_if_none_match_star_takes_no_version_of_an_existing_row(tags: str) -> None:
+    for more in ({}, {"If-Match": '"7"'}, {"If-Match": "*"}):
+        request = RequestFactory().put("/", headers={"If-None-Match": tags, **more})
+        assert conditional.if_match(request) == frozenset()
+
+
+@pytest.mark.parametrize("tags", ['"7"', 'W/"7"', '"7", *', "7", ""])
+def test_a_write_with_another_if_none_match_is_refused(tags: str) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        conditional.if_match(RequestFactory().put("/", headers={"If-None-Match": tags}))
+    assert refusal.value.members["errors"] == [{"field": "If-None-Match", "message": "On a write it must be *."}]
+
+
+@pytest.mark.parametrize("tags", ["*", " * "])
 def test_a_star_takes_any_version(tags: str) -> None:
     assert conditional.if_match(matching(tags)) is None
     assert conditional.matches_none(not_matching(tags), 7) is True

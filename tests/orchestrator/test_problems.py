@@ -1,5 +1,6 @@
 """Every refusal is application/problem+json (RFC 9457), whoever refuses and however deep."""
 
+import gzip
 import io
 import json
 import uuid
@@ -100,14 +101,38 @@ def test_404_where_there_is_no_path(agent: Api, method: str, unknown: str) -> No
         assert_problem(answer, 404, "not-found")
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PURGE"])
 @pytest.mark.parametrize(
     "plain", ["/", "/status", "/health", "/livez", "/readyz", "/problems", "/problems/not-found", "/problems/nothing"]
 )
 def test_405_on_plain_views_names_what_they_take(method: str, plain: str) -> None:
     answer = Api(None).send(method, plain)
     assert_problem(answer, 405, "method-not-allowed")
-    assert answer.headers["Allow"] == "GET, HEAD"
+    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
+
+
+@pytest.mark.parametrize(
+    "plain", ["/", "/status", "/health", "/livez", "/readyz", "/problems", "/problems/nothing", "/api-docs"]
+)
+def test_options_on_plain_views_names_what_they_take(plain: str) -> None:
+    answer = Api(None).send("OPTIONS", plain)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_options_on_api_views_answers_what_allow_says(agent: Api, session_path: str) -> None:
+    for where in ("/sessions", "/tasks", "/approvals", session_path):
+        answer = agent.send("OPTIONS", where)
+        assert (answer.status_code, answer.content) == (204, b"")
+        refused = agent.send("PURGE", where)
+        assert refused.status_code == 405
+        assert answer.headers["Allow"] == refused.headers["Allow"]
+        assert "OPTIONS" in answer.headers["Allow"]
+
+
+def test_options_needs_a_token_where_other_methods_do() -> None:
+    assert_problem(Api(None).send("OPTIONS", "/sessions"), 401, "unauthenticated")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -164,6 +189,14 @@ def test_409_and_412_tell_what_the_state_is(agent: Api, session_path: str) -> No
 def test_413_and_415(agent: Api) -> None:
     assert_problem(agent.send_raw("POST", "/sessions", b" " * (1024 * 1024 + 1)), 413, "body-too-large")
     assert_problem(agent.send_raw("POST", "/sessions", b"<a/>", "text/xml"), 415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip", "x"])
+def test_a_compressed_body_is_a_415_that_says_which_coding_is_taken(agent: Api, coding: str) -> None:
+    body = gzip.compress(b'{"agent_role": "finance"}')
+    answer = agent.send_raw("POST", "/sessions", body, "application/json", **{"Content-Encoding": coding})
+    assert_problem(answer, 415, "unsupported-media-type")
+    assert answer.headers["Accept-Encoding"] == "identity"
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "local_host", "localhost:80:80", "a b", ""])
