@@ -111,7 +111,8 @@ SESSION_RETENTION_DAYS = env.whole("SESSION_RETENTION_DAYS", 7, 1, 3650)
 """How long a session lasts unless it is opened with an `expires_at` of its own."""
 
 MOST_WAITING = env.whole("MOST_WAITING", 1, 0, 10_000)
-"""How many callers may wait at once in one process. More are answered at once. gunicorn sets half of WEB_THREADS."""
+"""How many callers may wait at once in one process, a quarter of them, and at least one, of one subject. More are
+answered at once. gunicorn sets half of WEB_THREADS."""
 
 RATE_LIMIT = env.rate("RATE_LIMIT", "6000/60")
 """How often a subject may call: "600/60" is 600 calls in 60 seconds, which may come at once. "off" is no limit."""

@@ -16,6 +16,7 @@ from rest_framework.viewsets import ViewSetMixin
 
 from orchestrator import boundary, conditional, ids, unknown_members
 from orchestrator.actors import Actor, Role
+from orchestrator.hang_ups import has_hung_up
 from orchestrator.problem_responses import field_errors
 from orchestrator.problems import InvalidRequest
 
@@ -110,6 +111,10 @@ class ApiViewSet(ViewSetMixin, ApiView):
         caller = self.request.user
         assert isinstance(caller, Actor)
         return caller
+
+    def has_hung_up(self) -> bool:
+        """Return whether the caller has closed the connection, so that nobody will read the answer."""
+        return has_hung_up(self.request._request.META)
 
 
 def required_roles(request: HttpRequest, body: Any) -> Collection[Role]:

@@ -1,7 +1,8 @@
 """Callers that wait for something: they sleep, and one thread of the process looks for all of them.
 
-Whoever waits holds no transaction and no connection. At most so many wait at once, so that threads are left for others;
-when the process is told to stop, all are woken.
+A waiting caller holds no transaction and no database connection. At most so many wait at once, so that threads are left
+for other calls, and one subject has at most a quarter of the places. A caller that hangs up gives its place back. When
+the process is told to stop, all are woken.
 """
 
 import logging
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 from django.db import connection
 
 from orchestrator.boundary import is_away
+from orchestrator.fair_shares import FairShares
+from orchestrator.hang_ups import CallerHungUp
 
 Demand = Hashable
 """What somebody waits for, in the words of whoever looks."""
@@ -32,12 +35,13 @@ log = logging.getLogger(__name__)
 
 
 class TooManyWait(Exception):  # noqa: N818  the caller is answered at once instead
-    """As many wait as may, or the process is about to end."""
+    """As many wait as may, in all or for this subject, or the process is about to end."""
 
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
     demands: Collection[Demand]
+    hung_up: Callable[[], bool]
     woken: threading.Event = field(default_factory=threading.Event)
     asleep: bool = False
 
@@ -46,7 +50,8 @@ class Waiters:
     """Those who wait in this process, first come first served."""
 
     def __init__(self, look: Look, *, most: int, pause: float = PAUSE_SECONDS) -> None:
-        self._look, self._most, self._pause = look, most, pause
+        self._look, self._pause = look, pause
+        self._shares = FairShares(most)
         self._places: list[_Waiter] = []
         self._changed = threading.Condition()
         self._looker: threading.Thread | None = None
@@ -62,25 +67,28 @@ class Waiters:
         self._stopping = stopping
 
     @contextmanager
-    def place(self, demands: Collection[Demand]) -> Iterator[Sleep]:
-        """A place in the queue for as long as the block runs: whoever is woken in vain goes on waiting at the same one.
+    def place(self, demands: Collection[Demand], subject: Hashable, hung_up: Callable[[], bool]) -> Iterator[Sleep]:
+        """Keep a place in the queue for as long as the block runs, also for a waiter that is woken in vain.
 
-        Yields how to sleep until one of the demands may be met, for so many seconds at most. It gives the thread's
-        connection back first. Whether there is something then, the caller has to see: another may have been quicker.
+        `subject` has at most a quarter of the places; `hung_up` says whether the caller has closed the connection.
+        Yields how to sleep until one of the demands may be met, for so many seconds at most. A sleep gives the thread's
+        database connection back first. The caller has to look whether the demand is met: another may have been quicker.
 
         Raises TooManyWait where there is no place, and out of a sleep that would begin when the process is to end.
-        Raises RuntimeError inside a transaction, which the sleep would end.
+        Raises CallerHungUp out of a sleep whose caller is gone. Raises RuntimeError inside a transaction, which the
+        sleep would end.
         """
-        waiter = _Waiter(demands)
-        with self._changed:
-            if len(self._places) >= self._most:
-                raise TooManyWait
-            self._places.append(waiter)
+        if not self._shares.acquire(subject):
+            raise TooManyWait
+        waiter = _Waiter(demands, hung_up)
         try:
+            with self._changed:
+                self._places.append(waiter)
             yield lambda seconds: self._sleep(waiter, seconds)
         finally:
             with self._changed:
                 self._places.remove(waiter)
+            self._shares.release(subject)
 
     def _sleep(self, waiter: _Waiter, seconds: float) -> None:
         if connection.in_atomic_block:
@@ -94,10 +102,12 @@ class Waiters:
             self._start()
             self._changed.notify()
         until = time.monotonic() + seconds
-        # Each looks for the end of the process itself: a look at a database that hangs must not hold it up.
+        # Each waiter checks for the end of the process itself: a query to a database that hangs must not delay it.
         while (left := until - time.monotonic()) > 0 and not self._stopping():
             if waiter.woken.wait(min(left, self._pause)):
                 break
+            if waiter.hung_up():
+                raise CallerHungUp
         waiter.asleep = False
 
     def _start(self) -> None:

@@ -93,7 +93,8 @@ class ApprovalViewSet(ApiViewSet):
     def retrieve(self, request: Request, pk: str) -> Response:
         """GET /approvals/{id}"""
         pk_read = read_id(pk, "approval")
-        approval, headers = waiting.found_or_moved(Approval, pk_read, self.actor, request.query_params.dict())
+        query = request.query_params.dict()
+        approval, headers = waiting.found_or_moved(Approval, pk_read, self.actor, query, self.has_hung_up)
         if conditional.matches_none(request._request, approval.version) and approval.is_told_by_version():
             return unchanged(approval.version)
         return _one(approval, headers=dict(headers))

@@ -6,12 +6,14 @@ from datetime import timedelta
 from itertools import product
 from typing import Any, ClassVar
 
+from django.db.models import QuerySet
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orchestrator import boundary, conditional
 from orchestrator.actors import Role
+from orchestrator.hang_ups import CallerHungUp
 from orchestrator.problems import InvalidRequest
 from orchestrator.views import ApiViewSet, one, read_body, read_id
 from orchestrator.waiting import TooManyWait
@@ -55,28 +57,45 @@ class Holding(ApiViewSet):
     def _claim(
         self, body: dict[str, Any], roles: Collection[str], task_types: Collection[str] | None
     ) -> tuple[list[lease.Grant], dict[str, str]]:
-        """What there is now or comes in time. Each look is a transaction of its own; none is open while it waits."""
+        """Return what there is now or comes in time. Each look is a transaction of its own; no wait is inside one.
+
+        A caller that has hung up takes no task.
+        """
         until = time.monotonic() + (body.get("wait_seconds") or 0)
-        lasting, most = timedelta(seconds=body.get("lease_seconds") or LEASE_SECONDS), body.get("max") or 1
+        most = body.get("max") or 1
         asked = [(self.actor.tenant, *one) for one in product(roles, task_types or (None,))]
 
         def take(most: int = most, far: int = queue.NEAR) -> list[lease.Grant]:
             rows = queue.claimable(self.actor, roles, task_types, most, far=far)
-            return boundary.write(lambda: lease.claim(rows, actor=self.actor, lasting=lasting))
+            return self._take(rows, timedelta(seconds=body.get("lease_seconds") or LEASE_SECONDS))
 
-        grants = take()
-        if len(grants) < most and boundary.read(lambda: queue.is_long(asked)):
-            grants += take(most - len(grants), queue.FAR)
-        if grants or until <= time.monotonic():
-            return grants, {}
+        grants: list[lease.Grant] = []
         try:
-            with waiters().place([Claimable(*one) for one in asked]) as sleep:
+            grants = take()
+            if len(grants) < most and boundary.read(lambda: queue.is_long(asked)):
+                grants += take(most - len(grants), queue.FAR)
+            if grants or until <= time.monotonic():
+                return grants, {}
+            with waiters().place([Claimable(*one) for one in asked], self.actor.identity, self.has_hung_up) as sleep:
                 while not grants and (left := until - time.monotonic()) > 0:
                     sleep(left)
                     grants = take()
-        except TooManyWait:
-            return [], dict(TRY_AGAIN)
+        except (TooManyWait, CallerHungUp):
+            return grants, {} if grants else dict(TRY_AGAIN)
         return grants, {}
+
+    def _take(self, rows: QuerySet[Task], lasting: timedelta) -> list[lease.Grant]:
+        """Claim the rows in one transaction, unless the caller hangs up before its commit. Raises CallerHungUp."""
+
+        def claim() -> list[lease.Grant]:
+            grants = lease.claim(rows, actor=self.actor, lasting=lasting)
+            if grants and self.has_hung_up():
+                raise CallerHungUp
+            return grants
+
+        if self.has_hung_up():
+            raise CallerHungUp
+        return boundary.write(claim)
 
     @action(detail=True, methods=["post"])
     def heartbeat(self, request: Request, pk: str) -> Response:

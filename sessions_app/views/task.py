@@ -77,7 +77,7 @@ class TaskViewSet(Holding):
         """GET /tasks/{id}"""
         query, pk_read = request.query_params.dict(), read_id(pk, "task")
         parts = wanted(query)
-        task, headers = waiting.found_or_moved(Task, pk_read, self.actor, query)
+        task, headers = waiting.found_or_moved(Task, pk_read, self.actor, query, self.has_hung_up)
         if parts:
             return Response({**task_out(task), **included(parts, task, self.actor)}, headers=dict(headers))
         if conditional.matches_none(request._request, task.version) and task.is_told_by_version():

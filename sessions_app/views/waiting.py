@@ -1,11 +1,12 @@
 """GET of one row with `?wait=`: answered when the row moves on."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 from uuid import UUID
 
 from orchestrator.actors import Actor
+from orchestrator.hang_ups import CallerHungUp
 from orchestrator.problems import InvalidRequest
 from orchestrator.waiting import TooManyWait
 from sessions_app import permissions
@@ -15,16 +16,19 @@ from sessions_app.waiting import Moved, waiters
 
 PARAMETERS = frozenset({"wait", "version"})
 TRY_AGAIN = {"Retry-After": "1"}
-"""Told where somebody would have waited but could not, since enough others do."""
+"""Sent where a caller may not wait, since enough others or enough calls of the same subject wait already."""
 
 Row = TypeVar("Row", bound=Recorded)
 _MOST_DIGITS = 9
 
 
-def found_or_moved(model: type[Row], pk: UUID, actor: Actor, query: Mapping[str, str]) -> tuple[Row, Mapping[str, str]]:
-    """The row: at once where it is at another version than the query names, else once it moved on or time is up.
+def found_or_moved(
+    model: type[Row], pk: UUID, actor: Actor, query: Mapping[str, str], hung_up: Callable[[], bool]
+) -> tuple[Row, Mapping[str, str]]:
+    """Return the row: at once where it is at another version than the query names, else once it moved or time is up.
 
-    Without a version it waits for the next one. With it come headers to answer. Raises NotFound, InvalidRequest.
+    Without a version it waits for the next one. A caller that `hung_up` is waited for no longer. The second part are
+    headers of the answer. Raises NotFound, InvalidRequest.
     """
     seconds, version = _number(query, "wait", LONGEST_WAIT_SECONDS), _number(query, "version", 10**_MOST_DIGITS)
     row = permissions.find(model, pk, actor)
@@ -33,11 +37,11 @@ def found_or_moved(model: type[Row], pk: UUID, actor: Actor, query: Mapping[str,
     if row.version != known or until <= time.monotonic():
         return row, {}
     try:
-        with waiters().place([Moved(model, pk, known)]) as sleep:
+        with waiters().place([Moved(model, pk, known)], actor.identity, hung_up) as sleep:
             while row.version == known and (left := until - time.monotonic()) > 0:
                 sleep(left)
                 row = permissions.find(model, pk, actor)
-    except TooManyWait:
+    except (TooManyWait, CallerHungUp):
         return row, TRY_AGAIN
     return row, {}
 

@@ -63,17 +63,22 @@ def call(service: Service, method: str, path: str, body: Any = None, by: str = "
         connection.close()
 
 
-def claim(service: Service, seconds: int) -> Answer:
-    return call(service, "POST", CLAIM, {"wait_seconds": seconds})
+def claim(service: Service, seconds: int, by: str) -> Answer:
+    return call(service, "POST", CLAIM, {"wait_seconds": seconds}, by=by)
 
 
 @contextmanager
 def crowd(service: Service, seconds: int, count: int = CROWD) -> Iterator[list["Future[Answer]"]]:
-    """So many claims that wait, all sent at once; those that may not have been answered when the block begins."""
+    """So many claims that wait, all sent at once; those that may not have been answered when the block begins.
+
+    Each is of an agent of its own: one agent has at most a quarter of the places.
+    """
     may = service.size * THREADS // 2
-    bearer("finn")
+    agents = [f"finn-{n}" for n in range(count)]
+    for agent in agents:
+        bearer(agent)
     with ThreadPoolExecutor(count) as pool:
-        claims = [pool.submit(claim, service, seconds) for _ in range(count)]
+        claims = [pool.submit(claim, service, seconds, agent) for agent in agents]
         deadline = time.monotonic() + 10
         # Of two processes one may get more of them than the other, and turn away what the other had room for.
         while sum(not each.done() for each in claims) > may and time.monotonic() < deadline:
@@ -222,7 +227,8 @@ def test_a_wait_for_a_row_ends_within_a_second_of_the_move_in_whichever_process_
     for n in range(6):
         task = tasks.routed()
         with ThreadPoolExecutor(3) as pool:
-            waits = [pool.submit(call, service, "GET", f"/tasks/{task.pk}?wait=20&version=1") for _ in range(3)]
+            where = f"/tasks/{task.pk}?wait=20&version=1"
+            waits = [pool.submit(call, service, "GET", where, by=f"finn-{n}") for n in range(3)]
             time.sleep(0.4)
             assert not any(each.done() for each in waits)
             moved = time.monotonic()
@@ -236,6 +242,23 @@ def test_a_wait_for_a_row_ends_within_a_second_of_the_move_in_whichever_process_
             assert answer.headers["ETag"] == '"2"'
     print(f"answered {median(delays) * 1000:.0f} ms after the move, at most {max(delays) * 1000:.0f} ms")
     assert max(delays) < 1
+
+
+def test_an_agent_whose_claims_wait_leaves_three_quarters_of_the_places_to_others() -> None:
+    """Ten claims of one agent took every place."""
+    with serving(workers=1, WEB_THREADS="16") as service, ThreadPoolExecutor(16) as pool:
+        greedy = [pool.submit(claim, service, 8, "finn") for _ in range(10)]
+        deadline = time.monotonic() + 10
+        while len(asleep(greedy)) > 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        refused = [each.result() for each in greedy if each.done()]
+        assert [(each.status, each.body, each.headers["Retry-After"]) for each in refused] == [
+            (200, {"tasks": []}, "1")
+        ] * 8
+        others = [pool.submit(claim, service, 2, f"finn-{n}") for n in range(6)]
+        assert [each.result().waited for each in others] == [True] * 6
+        assert len(asleep(greedy)) == 2
 
 
 def test_a_connection_that_is_lost_while_looking_leaves_them_waiting() -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 import pytest
 from django.db import OperationalError, connection, transaction
 
+from orchestrator.hang_ups import CallerHungUp
 from orchestrator.waiting import Demand, TooManyWait, Waiters
 from tests.database import close_kept, superuser_connection
 from tests.work import in_a_thread
@@ -48,12 +49,24 @@ def waiters(board: Board, most: int = 8) -> Waiters:
     return Waiters(board.look, most=most, pause=PAUSE)
 
 
-def waiting(queue: Waiters, board: Board, *names: str, seconds: float = LONG) -> "Future[str | None]":
-    """Somebody who waits until there is one of these to take; None when time is up."""
+def stays() -> bool:
+    """Of a caller that does not hang up."""
+    return False
+
+
+def waiting(
+    queue: Waiters,
+    board: Board,
+    *names: str,
+    seconds: float = LONG,
+    subject: object = None,
+    hung_up: Callable[[], bool] = stays,
+) -> "Future[str | None]":
+    """Somebody who waits until there is one of these to take; None when time is up. Each is a subject of its own."""
 
     def wait() -> str | None:
         until, got = time.monotonic() + seconds, None
-        with queue.place(names) as sleep:
+        with queue.place(names, subject or object(), hung_up) as sleep:
             while got is None and (left := until - time.monotonic()) > 0:
                 sleep(left)
                 got = board.take(*names)
@@ -85,7 +98,7 @@ def test_as_many_are_woken_as_there_is_something_for() -> None:
     queue = waiters(board)
 
     def wait(n: int) -> None:
-        with queue.place(["work"]) as sleep:
+        with queue.place(["work"], object(), stays) as sleep:
             sleep(1.0)
             woken.append((n, time.monotonic()))
 
@@ -169,7 +182,7 @@ def test_what_comes_while_a_waiter_takes_its_place_is_not_lost() -> None:
 def _taken(queue: Waiters, board: Board) -> str | None:
     if got := board.take("work"):
         return got
-    with queue.place(["work"]) as sleep:
+    with queue.place(["work"], object(), stays) as sleep:
         sleep(2.0)
         return board.take("work")
 
@@ -190,6 +203,30 @@ def test_beyond_the_limit_nobody_waits_and_a_place_comes_free_with_whoever_leave
     assert queue._places == []
 
 
+def test_one_subject_has_at_most_a_quarter_of_the_places_and_others_have_the_rest() -> None:
+    board = Board()
+    queue = waiters(board, most=8)
+    greedy = [waiting(queue, board, "work", subject="finn") for _ in range(2)]
+    with pytest.raises(TooManyWait):
+        waiting(queue, board, "work", subject="finn").result(5)
+    others = [waiting(queue, board, "work", subject=f"agent {n}") for n in range(6)]
+    with pytest.raises(TooManyWait):
+        waiting(queue, board, "work").result(5)
+    board.there["work"] = 8
+    assert [each.result(5) for each in greedy + others] == ["work"] * 8
+
+
+def test_a_caller_that_hangs_up_leaves_and_gives_its_place_back() -> None:
+    board, gone = Board(), threading.Event()
+    queue = waiters(board, most=1)
+    waiter = waiting(queue, board, "work", hung_up=gone.is_set)
+    gone.set()
+    with pytest.raises(CallerHungUp):
+        waiter.result(5)
+    board.there["work"] = 1
+    assert waiting(queue, board, "work").result(5) == "work"
+
+
 def test_where_none_may_wait_none_does() -> None:
     with pytest.raises(TooManyWait):
         waiting(waiters(Board(), most=0), Board(), "work").result(5)
@@ -197,14 +234,18 @@ def test_where_none_may_wait_none_does() -> None:
 
 def test_a_waiter_that_fails_gives_its_place_back() -> None:
     queue = waiters(Board(), most=1)
-    with pytest.raises(ZeroDivisionError), queue.place(["work"]):
+    with pytest.raises(ZeroDivisionError), queue.place(["work"], object(), stays):
         raise ZeroDivisionError
     assert queue._places == []
 
 
 def test_nobody_waits_inside_a_transaction() -> None:
     queue = waiters(Board())
-    with pytest.raises(RuntimeError, match="transaction"), transaction.atomic(), queue.place(["work"]) as sleep:
+    with (
+        pytest.raises(RuntimeError, match="transaction"),
+        transaction.atomic(),
+        queue.place(["work"], object(), stays) as sleep,
+    ):
         sleep(LONG)
     assert queue._places == []
 
@@ -270,7 +311,7 @@ def _end(queue: Waiters, board: Board) -> None:
     try:
         board.there["work"] = 1
         began = time.monotonic()
-        with queue.place(["work"]) as sleep:
+        with queue.place(["work"], object(), stays) as sleep:
             sleep(5.0)
         os._exit(7 if time.monotonic() - began < 4 else 8)
     finally:
@@ -314,7 +355,7 @@ def _connected(queue: Waiters, board: Board) -> "Future[str | None]":
 
     def wait() -> str | None:
         connection.ensure_connection()
-        with queue.place(["work"]) as sleep:
+        with queue.place(["work"], object(), stays) as sleep:
             while (got := board.take("work")) is None:
                 sleep(LONG)
         return got

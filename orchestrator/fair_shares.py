@@ -1,0 +1,42 @@
+"""Slots of one process, of which no subject holds more than its share."""
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Hashable
+
+SUBJECTS_SERVED = 4
+"""How many subjects can hold slots at least, where there are as many slots: each holds a quarter at most."""
+
+
+class FairShares:
+    """A number of slots for subjects. One subject holds at most a quarter of them, but always may hold one."""
+
+    def __init__(self, slots: int) -> None:
+        self._slots, self._share = slots, max(1, slots // SUBJECTS_SERVED)
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        """Start empty in a forked process, which has none of its parent's threads."""
+        self._held: Counter[Hashable] = Counter()
+        self._lock = threading.Lock()
+
+    def has_reached_share(self, subject: Hashable) -> bool:
+        """Return whether the subject holds as many slots as one subject may."""
+        return self._held[subject] >= self._share
+
+    def acquire(self, subject: Hashable) -> bool:
+        """Take a slot for the subject and return True, or return False where none is free for it."""
+        with self._lock:
+            if self._held.total() >= self._slots or self.has_reached_share(subject):
+                return False
+            self._held[subject] += 1
+            return True
+
+    def release(self, subject: Hashable) -> None:
+        """Give back a slot that `acquire` took for the subject."""
+        with self._lock:
+            self._held[subject] -= 1
+            if not self._held[subject]:
+                del self._held[subject]
