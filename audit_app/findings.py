@@ -23,6 +23,7 @@ KINDS = {
     "seal-key": "the signing key changed without the former key's word",
     "seal-signature": "the seal's signature is not by its key",
     "seal-events": "the events below the seal are not those that were sealed",
+    "stored-answer": "it was not written by the service, or was changed since",
     "anchor": "the database does not have the seal that the anchor has",
 }
 """Every kind of tampering that is told apart."""
@@ -40,6 +41,8 @@ class Finding:
     seq: int | None = None
     event_id: UUID | None = None
     seal: int | None = None
+    key: str | None = None
+    """The hash of an idempotency key, in hex."""
 
     def __str__(self) -> str:
         return f"{self.where}: {KINDS[self.kind]}."
@@ -49,6 +52,8 @@ class Finding:
         """What it is about, for people."""
         if self.seal is not None:
             return f"seal {self.seal}"
+        if self.key is not None:
+            return f"stored answer {self.key}"
         if self.subject_type is not None and self.seq is not None:
             return f"{self.subject_type} {self.subject_id}, event {self.seq}"
         if self.subject_type is not None:
@@ -65,12 +70,14 @@ class Finding:
             "seq": self.seq,
             "event_id": str(self.event_id) if self.event_id else None,
             "seal": self.seal,
+            "key": self.key,
         }
 
 
-def place(one: Finding) -> tuple[bool, str, str, int]:
-    """By what findings are put in order: events and rows by their chains, then seals by their numbers."""
-    return one.seal is not None, one.subject_type or "", str(one.subject_id), one.seq or one.seal or 0
+def place(one: Finding) -> tuple[bool, bool, str, str, int]:
+    """By what findings are put in order: events and rows by their chains, then seals by their numbers, then answers."""
+    where = one.subject_type or one.key or ""
+    return one.key is not None, one.seal is not None, where, str(one.subject_id), one.seq or one.seal or 0
 
 
 def first(found: Iterable[Finding]) -> list[Finding]:

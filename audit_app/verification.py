@@ -15,6 +15,7 @@ from audit_app.row_check import check_rows
 from audit_app.seal_check import check_anchor, check_seals
 from audit_app.since import Since, since
 from audit_app.snapshot import Raw, snapshot
+from audit_app.stored_answer_check import check_stored_answers
 from audit_app.subjects import subjects
 from audit_app.told_check import check_origins, check_told
 from orchestrator import boundary
@@ -75,6 +76,7 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
         if asked.subject is None:
             keys = seal_keys.published(asked.keys)
             report.findings += first(check_seals(connection, keys, report, since=later, progress=told))
+            report.findings += first(check_stored_answers(connection))
         if asked.anchor is not None:
             report.findings += _anchored(connection, asked.anchor, report)
         if asked.subject is not None and not _is_known(connection, *asked.subject):

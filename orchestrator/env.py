@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -13,8 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 from redis import ConnectionPool
 from redis.exceptions import RedisError
 
+from orchestrator import moments, person_rules
 from orchestrator import names as spelling
-from orchestrator import person_rules
 
 _ON = {"1", "true", "yes", "on"}
 _MOST_DIGITS = 18
@@ -163,6 +164,20 @@ def optional_secret(name: str, fallback: Path | None = None) -> str:
     """A secret, from the fallback file if it is there, or "" where it is not set."""
     given = os.environ.get(name, "").strip() or os.environ.get(f"{name}_FILE", "").strip()
     return secret(name, fallback) if given or (fallback is not None and fallback.is_file()) else ""
+
+
+def optional_secrets(name: str) -> list[str]:
+    """Return secrets, one a line and blank lines dropped; none where it is not set."""
+    return [line.strip() for line in optional_secret(name).splitlines() if line.strip()]
+
+
+def moment(name: str) -> datetime | None:
+    """Return a date and time with an offset, or None where it is not set."""
+    value = text(name, "")
+    found = moments.read(value) if value else None
+    if value and found is None:
+        raise ImproperlyConfigured(f"{name} must be a time with an offset, such as 2026-01-31T09:00:00Z.")
+    return found
 
 
 def redis_url(name: str) -> str:

@@ -57,6 +57,11 @@ REPLAY_CACHE_LOOKUPS = Counter(
     "Keys that Redis was asked for, by what it knew: hit, or miss where it did not know or could not be asked.",
     ["result"],
 )
+STORED_ANSWERS_REFUSED = Counter(
+    "orchestrator_stored_answers_refused",
+    "Stored answers that were not replayed since their authentication code is missing or wrong, by store.",
+    ["store"],
+)
 REDIS_BREAKER_OPENINGS = Counter(
     "orchestrator_redis_breaker_openings",
     "How often Redis failed a call, so that for a second it was not asked.",
@@ -67,3 +72,5 @@ for _outcome in ("first", "replay", "mismatch", "in_flight"):
     KEYED_REQUESTS.labels(_outcome)
 for _result in ("hit", "miss"):
     REPLAY_CACHE_LOOKUPS.labels(_result)
+for _store in ("database", "redis"):
+    STORED_ANSWERS_REFUSED.labels(_store)

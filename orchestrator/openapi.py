@@ -23,6 +23,7 @@ from orchestrator.problems import (
     KeyMismatch,
     Problem,
     ServiceUnavailable,
+    StoredAnswerInvalid,
     TooManyRequests,
     Unauthenticated,
     UnsupportedMediaType,
@@ -41,7 +42,7 @@ WITH_A_CALLER: tuple[type[Problem], ...] = (
 )
 """How any operation that needs a token may refuse besides. A body is judged even where none is asked for."""
 
-WITH_A_KEY: tuple[type[Problem], ...] = (InFlight, KeyMismatch)
+WITH_A_KEY: tuple[type[Problem], ...] = (InFlight, StoredAnswerInvalid, KeyMismatch)
 """How any operation that needs a token and writes may refuse besides, unless its answers are never remembered."""
 
 _INFO: Schema = {

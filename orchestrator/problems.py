@@ -172,6 +172,19 @@ class InFlight(Problem):
         super().__init__(members={"retry_after": 1}, headers={"Retry-After": "1"})
 
 
+class StoredAnswerInvalid(Problem):
+    """The stored answer to this `Idempotency-Key` was not written by the service, or was changed since.
+
+    The first request with the key may have had its effect, so it is not repeated, and the stored answer is not given.
+    Nothing was done now. Read the resource to see whether the effect is there, and tell the operator of the service.
+    A new key is a new request.
+    """
+
+    status = 409
+    slug = "stored-answer-invalid"
+    title = "The stored answer is not authentic"
+
+
 class PreconditionFailed(Problem):
     """The row has moved on since you read it: `If-Match` names another version than `current_version`.
 

@@ -19,6 +19,8 @@ VAR = env.place("ORCHESTRATOR_VAR", BASE_DIR / "var")
 DEBUG = False
 SECRET_KEY = env.secret("SECRET_KEY", VAR / "secret_key")
 """What cookies are signed with: 32 random characters or more. `make run` makes one."""
+SECRET_KEY_FALLBACKS = env.optional_secrets("SECRET_KEY_FALLBACKS")
+"""Former values of `SECRET_KEY`: logins and stored answers under them stay valid. Keep one until its answers expire."""
 ALLOWED_HOSTS = list(env.names("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")))
 """The names that the service is called by: a request for another is refused."""
 
@@ -136,6 +138,9 @@ IDEMPOTENCY_ENABLED = env.flag("IDEMPOTENCY_ENABLED", True)
 """Whether an `Idempotency-Key` is looked at. Off, `/tasks/route` still demands one."""
 IDEMPOTENCY_TTL_SECONDS = env.seconds("IDEMPOTENCY_TTL_SECONDS", 86_400)
 """How long a key is remembered. After it, the key is new."""
+IDEMPOTENCY_UNSIGNED_UNTIL = env.moment("IDEMPOTENCY_UNSIGNED_UNTIL")
+"""Until when stored answers without an authentication code are replayed. For the upgrade from a version without codes:
+`IDEMPOTENCY_TTL_SECONDS` after the last process of that version stops. Unset, they are never replayed."""
 IDEMPOTENCY_PASSED_OVER = ("/tasks/claim", "/tasks/*/heartbeat")
 """Paths whose answers are never remembered: a lease's token is told once, and its loss is healed by the lease."""
 IDEMPOTENCY_EPOCH = env.whole("IDEMPOTENCY_EPOCH", 1, 1, 2**31)

@@ -1,7 +1,7 @@
 """Claiming a key and recording its answer: two statements, in the transaction of the effect."""
 
 import hashlib
-import json
+import logging
 import time
 import zlib
 from collections.abc import Mapping
@@ -17,6 +17,9 @@ from psycopg.types.json import Jsonb
 
 from orchestrator.actors import Actor
 from orchestrator.canonical import dumps
+from orchestrator.idempotency.authentication import Store, StoredAnswer, code, is_authentic, loaded, written
+from orchestrator.metrics import STORED_ANSWERS_REFUSED
+from orchestrator.problems import StoredAnswerInvalid
 from orchestrator.unknown_members import LENIENT, prefers_lenient
 
 KEPT_HEADERS = ("Content-Type", "Location", "ETag", "Preference-Applied")
@@ -27,6 +30,8 @@ MIN_CODED_BYTES = 1024
 
 _CODING = "Content-Encoding"
 _GZIP = zlib.MAX_WBITS | 16
+
+log = logging.getLogger(__name__)
 
 
 class Outcome(StrEnum):
@@ -126,31 +131,66 @@ def _hash(value: list[Any]) -> bytes:
 
 
 def claim(key: Key) -> Claim:
-    """Claim a key for this transaction. `FIRST` holds a lock that ends with the transaction, however it ends."""
+    """Claim a key for this transaction. `FIRST` holds a lock that ends with the transaction, however it ends.
+
+    Raises StoredAnswerInvalid where the key's record was not written by this service.
+    """
     asked_at = time.monotonic()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT * FROM idempotency_claim(%s, %s)", [key.k, key.fp])
-        outcome, status, headers, body, now = cursor.fetchone()
+        cursor.execute("SELECT * FROM idempotency_reserve(%s, %s)", [key.k, key.fp])
+        outcome, now, *record = cursor.fetchone()
     found = Outcome(outcome)
-    answer = Answer(status, _loaded(headers), bytes(body)).given() if found is Outcome.REPLAY else None
+    answer = _authenticated(key, record) if found is Outcome.REPLAY else None
     return Claim(found, answer, now, asked_at)
 
 
-def _loaded(headers: Any) -> Any:
-    """Django leaves jsonb of its own cursors as text."""
-    return json.loads(headers) if isinstance(headers, str) else headers
+def _authenticated(key: Key, record: list[Any]) -> Answer:
+    """Return the answer of a record. Raises StoredAnswerInvalid, and tells operators, where it is not authentic."""
+    status, headers, body, request_id, created_at, expires_at, mac = record
+    answer = Answer(status, loaded(headers), bytes(body))
+    stored = StoredAnswer(
+        k=key.k,
+        fp=key.fp,
+        status=answer.status,
+        headers=answer.headers,
+        body=answer.body,
+        request_id=request_id,
+        created_at=created_at,
+        expires_at=expires_at,
+    )
+    if not is_authentic(stored, None if mac is None else bytes(mac), Store.DATABASE):
+        STORED_ANSWERS_REFUSED.labels(Store.DATABASE).inc()
+        log.error("a stored answer is not authentic", extra={"key": key.k.hex()})
+        raise StoredAnswerInvalid
+    return answer.given()
+
+
+def stored_answer(key: Key, answer: Answer, *, now: datetime, request_id: str) -> StoredAnswer:
+    """Return what is stored of an answer that is given now, by the database's clock."""
+    until = now + timedelta(seconds=settings.IDEMPOTENCY_TTL_SECONDS)
+    return StoredAnswer(
+        k=key.k,
+        fp=key.fp,
+        status=answer.status,
+        headers=answer.headers,
+        body=answer.body,
+        request_id=request_id,
+        created_at=written(now),
+        expires_at=written(until),
+    )
 
 
 def record(key: Key, answer: Answer, *, now: datetime, request_id: str) -> None:
     """Keep the answer, to commit with the effect."""
-    stored = answer.stored()
+    stored = stored_answer(key, answer.stored(), now=now, request_id=request_id)
     values: list[Any] = [
-        *(key.k, key.fp, stored.status, Jsonb(stored.headers), stored.body),
-        *(request_id, now + timedelta(seconds=settings.IDEMPOTENCY_TTL_SECONDS)),
+        *(stored.k, stored.fp, stored.status, Jsonb(stored.headers), stored.body, stored.request_id),
+        *(stored.created_at, stored.expires_at, code(stored, Store.DATABASE)),
     ]
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO idempotency_records (k, fp, status, headers, body, request_id, expires_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            "INSERT INTO idempotency_records"
+            " (k, fp, status, headers, body, request_id, created_at, expires_at, mac)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
             values,
         )

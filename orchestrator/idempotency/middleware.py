@@ -14,12 +14,20 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.http import HttpRequest, HttpResponse
 
 from orchestrator import boundary
-from orchestrator.idempotency.claim import Answer, Claim, Key, Outcome, claim, key_of, record
+from orchestrator.idempotency.claim import Answer, Claim, Key, Outcome, claim, key_of, record, stored_answer
 from orchestrator.idempotency.replay_cache import replay_cache
 from orchestrator.metrics import KEYED_REQUESTS
 from orchestrator.middleware import Call, Middleware
 from orchestrator.problem_responses import response
-from orchestrator.problems import Forbidden, InFlight, InvalidRequest, KeyMismatch, Problem, ServiceUnavailable
+from orchestrator.problems import (
+    Forbidden,
+    InFlight,
+    InvalidRequest,
+    KeyMismatch,
+    Problem,
+    ServiceUnavailable,
+    StoredAnswerInvalid,
+)
 from orchestrator.views import required_roles
 
 HEADER = "Idempotency-Key"
@@ -120,7 +128,7 @@ class Idempotency(Middleware):
     def _refusal(self, call: KeyedCall, key: Key, refusal: Problem) -> HttpResponse:
         """One key, one final answer: a refusal judged on state is remembered too, once its transaction is gone."""
         answer = response(refusal, call)
-        if refusal.status != 409 or isinstance(refusal, InFlight):
+        if refusal.status != 409 or isinstance(refusal, InFlight | StoredAnswerInvalid):
             return answer
 
         def keep() -> HttpResponse:
@@ -138,9 +146,10 @@ class Idempotency(Middleware):
         call.recorded = True
         record(key, answer, now=claimed.now, request_id=call.request_id)
         if cache := replay_cache():
+            stored = stored_answer(key, answer, now=claimed.now, request_id=call.request_id)
             until = claimed.asked_at + settings.IDEMPOTENCY_TTL_SECONDS
             # Robust: what is committed is answered, whatever becomes of the cache.
-            transaction.on_commit(lambda: cache.put(key, answer, until), robust=True)
+            transaction.on_commit(lambda: cache.put(stored, until), robust=True)
 
     def _after_the_unknown(self, call: KeyedCall, key: Key, problem: ServiceUnavailable) -> HttpResponse:
         """S7: the connection was lost, perhaps between COMMIT and its answer. Only the record can tell."""

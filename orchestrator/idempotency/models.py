@@ -17,6 +17,8 @@ class IdempotencyRecord(models.Model):
     request_id = models.TextField()
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
+    # HMAC-SHA-256 over all other columns. NULL in rows of versions that wrote none.
+    mac = models.BinaryField(null=True)
 
     class Meta:
         """By the name of the protocol. The purge looks for what is past its time."""

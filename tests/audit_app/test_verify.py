@@ -277,6 +277,7 @@ def test_tells_machines_all_that_it_found(place: Place) -> None:
                 "seq": 2,
                 "event_id": str(event["id"]),
                 "seal": None,
+                "key": None,
             }
         ],
         "missing": [f"the anchor {place.anchor}: No such file or directory"],

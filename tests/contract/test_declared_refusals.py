@@ -18,7 +18,7 @@ from tests.admin import person
 from tests.api import Api, token
 from tests.contract.api_document import Operation, assert_as_documented, operations
 from tests.contract.ready import OLGA, ready
-from tests.database import service_connection
+from tests.database import service_connection, superuser_connection
 from tests.sessions_app.approval_calls import (
     ACTION,
     PAST,
@@ -126,13 +126,21 @@ def _in_flight(call: Call) -> Any:
     key = key_of(RequestFactory().post("/sessions"), owner, "held", {})
     with service_connection() as beside:
         beside.execute("BEGIN")
-        beside.execute("SELECT idempotency_claim(%s, %s)", [key.k, key.fp])
+        beside.execute("SELECT idempotency_reserve(%s, %s)", [key.k, key.fp])
         return call.ask(idempotency_key="held")
 
 
 def _with_the_key_of_another(call: Call) -> Any:
     Api(token("olga", roles="operator")).post("/sessions", {"agent_role": "it"}, idempotency_key="used")
     return call.ask(idempotency_key="used")
+
+
+def _with_a_forged_answer(call: Call) -> Any:
+    """After somebody has written to the store of the answers, past the service."""
+    call.ask(idempotency_key="forged")
+    with superuser_connection() as beside:
+        beside.execute("UPDATE idempotency_records SET body = 'forged'")
+    return call.ask(idempotency_key="forged")
 
 
 def _in_a_state_that_forbids_it(call: Call) -> Any:
@@ -326,6 +334,7 @@ REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "body-too-large": lambda call: call.ask_raw(b" " * (settings.MAX_BODY_BYTES + 1)),
     "unsupported-media-type": lambda call: call.ask_raw(b"agent_role=finance", "text/plain"),
     "idempotency-key-mismatch": _with_the_key_of_another,
+    "stored-answer-invalid": _with_a_forged_answer,
     "too-many-requests": _too_many_requests,
     "service-unavailable": _service_unavailable,
 }

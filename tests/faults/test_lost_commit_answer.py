@@ -90,8 +90,8 @@ def test_a_commit_that_never_arrived_is_a_503_and_may_be_tried_again(agent: Api,
 @pytest.mark.parametrize(
     ("word", "answered"),
     [
-        (b"idempotency_claim", False),
-        (b"idempotency_claim", True),
+        (b"idempotency_reserve", False),
+        (b"idempotency_reserve", True),
         (b'INSERT INTO "sessions"', True),
         (b"INSERT INTO idempotency_records", False),
         (b"INSERT INTO idempotency_records", True),

@@ -118,7 +118,7 @@ def test_the_service_s_own_patience_is_that_of_its_sockets(proxy: Proxy, monkeyp
 # A database that is there and says nothing: its kernel acknowledges what it will never answer.
 
 
-@pytest.mark.parametrize("word", [b"", b"idempotency_claim", COMMIT], ids=["idle", "at the claim", "at commit"])
+@pytest.mark.parametrize("word", [b"", b"idempotency_reserve", COMMIT], ids=["idle", "at the claim", "at commit"])
 def test_who_waits_for_a_database_that_says_nothing_is_told_so(agent: Api, between: Proxy, word: bytes) -> None:
     assert_first(agent.post("/sessions", NEW))
     bounded(connection, 1.0)

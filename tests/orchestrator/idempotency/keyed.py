@@ -5,14 +5,18 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 from django.db import connection
 from django.test import RequestFactory
+from psycopg.types.json import Jsonb
 
 from orchestrator.actors import Actor
-from orchestrator.idempotency.claim import Key, key_of
+from orchestrator.idempotency.authentication import Store, StoredAnswer, code, written
+from orchestrator.idempotency.claim import Answer, Key, key_of, stored_answer
 from tests.database import service_connection, superuser_connection
 from tests.sessions_app.session_calls import somebody
 
@@ -73,17 +77,28 @@ def key_for(raw: str = KEY, body: Any = None, path: str = "/sessions", actor: Ac
 
 def in_claim(beside: psycopg.Connection[Any], key: Key) -> str:
     """Claim a key on another connection, in the transaction that is open there."""
-    row = beside.execute("SELECT outcome FROM idempotency_claim(%s, %s)", [key.k, key.fp]).fetchone()
+    row = beside.execute("SELECT outcome FROM idempotency_reserve(%s, %s)", [key.k, key.fp]).fetchone()
     assert row is not None
     return str(row[0])
 
 
 def keep(beside: psycopg.Connection[Any], key: Key, status: int = 201, body: bytes = b"{}", seconds: int = 60) -> None:
     """Remember an answer, as the service does."""
+    now = datetime.now(UTC)
+    answer = Answer(status, {"Content-Type": "application/json"}, body)
+    stored = replace(
+        stored_answer(key, answer, now=now, request_id="another"), expires_at=written(now + timedelta(seconds=seconds))
+    )
+    put(beside, stored, code(stored, Store.DATABASE))
+
+
+def put(beside: psycopg.Connection[Any], stored: StoredAnswer, mac: bytes | None) -> None:
+    """Write a record with that code, or without one as the version before does."""
+    values = [stored.k, stored.fp, stored.status, Jsonb(stored.headers), stored.body, stored.request_id]
     beside.execute(
-        "INSERT INTO idempotency_records (k, fp, status, headers, body, request_id, expires_at)"
-        """ VALUES (%s, %s, %s, '{"Content-Type": "application/json"}', %s, 'another', now() + %s * interval '1 s')""",
-        [key.k, key.fp, status, body, seconds],
+        "INSERT INTO idempotency_records (k, fp, status, headers, body, request_id, created_at, expires_at, mac)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        [*values, stored.created_at, stored.expires_at, mac],
     )
 
 

@@ -1,4 +1,4 @@
-"""idempotency_claim(): what the database itself guarantees, whoever calls it."""
+"""idempotency_reserve(): what the database itself guarantees, whoever calls it."""
 
 import threading
 from collections import Counter
@@ -70,17 +70,17 @@ def test_what_is_committed_is_seen_by_a_transaction_that_began_before() -> None:
         in_claim(one, THIS)
         keep(one, THIS, status=409, body=b"refused")
         one.execute("COMMIT")
-        found = other.execute("SELECT * FROM idempotency_claim(%s, %s)", [THIS.k, THIS.fp]).fetchone()
+        found = other.execute("SELECT * FROM idempotency_reserve(%s, %s)", [THIS.k, THIS.fp]).fetchone()
         assert found is not None
-        assert found[:4] == ("replay", 409, {"Content-Type": "application/json"}, b"refused")
+        assert (found[0], *found[2:5]) == ("replay", 409, {"Content-Type": "application/json"}, b"refused")
 
 
 def test_another_request_under_the_key_gets_nothing_of_the_answer() -> None:
     with service_connection() as beside:
         keep(beside, THIS)
-        found = beside.execute("SELECT * FROM idempotency_claim(%s, %s)", [THIS.k, bytes(32)]).fetchone()
+        found = beside.execute("SELECT * FROM idempotency_reserve(%s, %s)", [THIS.k, bytes(32)]).fetchone()
         assert found is not None
-        assert found[:4] == ("mismatch", None, None, None)
+        assert (found[0], *found[2:]) == ("mismatch", *[None] * 7)
 
 
 def test_past_its_time_an_answer_makes_room() -> None:
@@ -143,7 +143,9 @@ def test_a_key_is_32_bytes() -> None:
 
 def test_the_function_means_the_table_of_its_own_schema() -> None:
     with owner_connection() as owner:
-        row = owner.execute("SELECT proconfig, provolatile FROM pg_proc WHERE proname = 'idempotency_claim'").fetchone()
+        row = owner.execute(
+            "SELECT proconfig, provolatile FROM pg_proc WHERE proname = 'idempotency_reserve'"
+        ).fetchone()
     assert row is not None
     assert row[0] == ["search_path=public, pg_temp"]
     assert row[1] in ("v", b"v")

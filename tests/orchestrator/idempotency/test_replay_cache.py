@@ -5,6 +5,8 @@ import pickle
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,8 +15,9 @@ from django.test.utils import CaptureQueriesContext
 from prometheus_client import REGISTRY
 
 from orchestrator import redis
-from orchestrator.idempotency.claim import Answer
-from orchestrator.idempotency.replay_cache import MAX_BODY_BYTES, MOST_WAITING, ReplayCache, replay_cache
+from orchestrator.idempotency.authentication import Store, StoredAnswer, code
+from orchestrator.idempotency.claim import Answer, Key, stored_answer
+from orchestrator.idempotency.replay_cache import MAX_BODY_BYTES, MOST_WAITING, ReplayCache, _written, replay_cache
 from tests.api import Api, token
 from tests.database import service_connection
 from tests.faults.valkey import Valkey, with_redis
@@ -34,6 +37,11 @@ from tests.sessions_app.session_calls import path, session_in
 from tests.statements import first_words
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def stored(key: Key, answer: Answer) -> StoredAnswer:
+    return stored_answer(key, answer, now=datetime.now(UTC), request_id="another")
+
 
 NAME = f"idempotency:1:{key_for().k.hex()}"
 
@@ -126,7 +134,7 @@ def test_more_than_can_wait_is_let_go(agent: Api, redis_server: Valkey) -> None:
     opening(agent, "to start")
     cache()._waiting.put(lambda: held.wait(5))
     for n in range(MOST_WAITING + 10):
-        cache().put(key_for(str(n)), Answer(200, {}, b""), time.monotonic() + 60)
+        cache().put(stored(key_for(str(n)), Answer(200, {}, b"")), time.monotonic() + 60)
     first = assert_first(agent.post("/sessions", NEW, idempotency_key=KEY))
     held.set()
     settled()
@@ -177,7 +185,7 @@ def test_it_holds_json_under_hashes_and_no_key_of_a_caller(agent: Api, redis_ser
     first = opening(agent)
     assert redis_server.client.keys() == [NAME.encode()]
     kept = json.loads(redis_server.client.get(NAME) or b"")
-    assert set(kept) == {"fp", "status", "headers", "body"}
+    assert set(kept) == {"fp", "status", "headers", "body", "request_id", "created_at", "expires_at", "mac"}
     assert (kept["status"], kept["headers"]["Location"]) == (201, first.headers["Location"])
     assert KEY not in str(kept)
 
@@ -193,11 +201,11 @@ def test_an_entry_lasts_no_longer_than_the_record(agent: Api, redis_server: Valk
 
 def test_the_time_that_the_request_took_is_taken_off(agent: Api, redis_server: Valkey, settings: Any) -> None:
     answer = Answer(201, {}, b"{}")
-    cache().put(key_for(), answer, time.monotonic() + 0.5)
+    cache().put(stored(key_for(), answer), time.monotonic() + 0.5)
     settled()
     assert 0 < redis_server.client.pttl(NAME) <= 500
     redis_server.flush()
-    cache().put(key_for(), answer, time.monotonic() - 0.001)
+    cache().put(stored(key_for(), answer), time.monotonic() - 0.001)
     settled()
     assert redis_server.client.keys() == []
 
@@ -209,7 +217,7 @@ def test_a_body_of_more_than_64_kib_is_not_cached_and_replays_all_the_same(agent
     assert len(first.content) > MAX_BODY_BYTES - 600
     for size, kept in ((MAX_BODY_BYTES, 1), (MAX_BODY_BYTES + 1, 0)):
         redis_server.flush()
-        cache().put(key_for("sized"), Answer(200, {}, b"x" * size), time.monotonic() + 60)
+        cache().put(stored(key_for("sized"), Answer(200, {}, b"x" * size)), time.monotonic() + 60)
         settled()
         assert len(redis_server.client.keys()) == kept
     redis_server.flush()
@@ -290,15 +298,19 @@ def _explode() -> None:
     Boom.ran = True
 
 
+GOOD = stored_answer(
+    key_for(),
+    Answer(201, {"Content-Type": "application/json"}, b"{}"),
+    now=datetime(2100, 1, 1, tzinfo=UTC),
+    request_id="another",
+)
+KEPT_MEMBERS = ("fp", "status", "headers", "body", "request_id", "created_at", "expires_at", "mac")
+
+
 def entry(**changes: Any) -> bytes:
     """A good entry for the usual call, with changes."""
-    good = {
-        "fp": key_for().fp.hex(),
-        "status": 201,
-        "headers": {"Content-Type": "application/json"},
-        "body": "e30=",
-    }
-    return json.dumps({name: value for name, value in {**good, **changes}.items() if value is not ...}).encode()
+    good = {**json.loads(_written(GOOD)), **changes}
+    return json.dumps({name: value for name, value in good.items() if value is not ...}).encode()
 
 
 def spoiled(name: str, *values: Any) -> dict[str, bytes]:
@@ -306,6 +318,16 @@ def spoiled(name: str, *values: Any) -> dict[str, bytes]:
     return {f"{name} {value!r}"[:40]: entry(**{name: value}) for value in values}
 
 
+OTHERWISE = {
+    "fp": "00" * 32,
+    "status": 200,
+    "headers": {"Content-Type": "application/json", "Location": "/elsewhere"},
+    "body": "eyJhIjoxfQ==",
+    "request_id": "forged",
+    "created_at": "2100-01-01T00:00:01.000000Z",
+    "expires_at": "2200-01-01T00:00:00.000000Z",
+}
+"""Members that could have been written, and were not."""
 POISON: dict[str, bytes] = {
     "a pickle": pickle.dumps(Boom()),
     "a pickle of an entry": pickle.dumps(json.loads(entry())),
@@ -319,7 +341,13 @@ POISON: dict[str, bytes] = {
     "null": b"null",
     "an object of something else": b'{"a": 1}',
     "a million digits": b'{"fp": ' + b"9" * 1_000_000 + b"}",
-    **{f"no {name}": entry(**{name: ...}) for name in ("fp", "status", "headers", "body")},
+    **{f"no {name}": entry(**{name: ...}) for name in KEPT_MEMBERS},
+    **{f"another {name}": entry(**{name: value}) for name, value in OTHERWISE.items()},
+    "for another key": _written(replace(GOOD, k=bytes(32))),
+    "with the code of the database": entry(mac=code(GOOD, Store.DATABASE).hex()),
+    "past its time": _written(replace(GOOD, expires_at="2026-01-01T00:00:00.000000Z")),
+    **spoiled("mac", None, 7, "", "zz", "00" * 32, "é"),
+    **spoiled("request_id", None, 7, []),
     **spoiled("fp", None, 7, [], "", "zz", "ab", key_for().fp.hex() * 2),
     **spoiled("status", None, "201", "x", [], {}, True, 201.5, float("inf"), 1e308),
     **spoiled("status", -1, 0, 99, 100, 199, 500, 503, 600, 10**30),
@@ -362,6 +390,7 @@ def counted() -> dict[str, float]:
         **{name: ("orchestrator_keyed_requests_total", {"outcome": name}) for name in ("first", "replay")},
         **{name: ("orchestrator_keyed_requests_total", {"outcome": name}) for name in ("mismatch", "in_flight")},
         **{name: ("orchestrator_replay_cache_lookups_total", {"result": name}) for name in ("hit", "miss")},
+        "forged": ("orchestrator_stored_answers_refused_total", {"store": "redis"}),
         "breaker": ("orchestrator_redis_breaker_openings_total", {}),
     }
     found = {name: REGISTRY.get_sample_value(sample, labels) for name, (sample, labels) in names.items()}
@@ -376,7 +405,7 @@ def counts(call: Callable[[], Any]) -> dict[str, float]:
 
 def test_counts_what_it_found(agent: Api, redis_server: Valkey) -> None:
     other = {"agent_role": "it"}
-    assert len(counted()) == 7
+    assert len(counted()) == 8
     assert counts(lambda: opening(agent)) == {"first": 1, "miss": 1}
     assert counts(lambda: opening(agent)) == {"replay": 1, "hit": 1}
     assert counts(lambda: agent.post("/sessions", other, idempotency_key=KEY)) == {"mismatch": 1, "hit": 1}
@@ -384,6 +413,8 @@ def test_counts_what_it_found(agent: Api, redis_server: Valkey) -> None:
     assert counts(lambda: opening(agent)) == {"replay": 1, "miss": 1}
     assert counts(lambda: agent.post("/sessions", other, idempotency_key=KEY)) == {"mismatch": 1, "miss": 1}
     assert counts(lambda: agent.post("/sessions", NEW)) == {}
+    redis_server.client.set(NAME, entry(body="eyJhIjoxfQ=="))
+    assert counts(lambda: opening(agent)) == {"replay": 1, "miss": 1, "forged": 1}
 
 
 def test_counts_without_redis_too(agent: Api) -> None:
