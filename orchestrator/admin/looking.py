@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.admin import ModelAdmin
@@ -12,7 +13,7 @@ from unfold.admin import ModelAdmin
 from orchestrator.actors import Actor
 from orchestrator.admin.acting import actor_of
 from orchestrator.admin.paging import BoundedList, BoundedPaginator
-from orchestrator.admin.search import as_uuid
+from orchestrator.admin.search import MOST_WORDS, as_uuid, terms
 from orchestrator.admin.site import page_of
 from orchestrator.problems import InvalidRequest, NotFound
 
@@ -66,11 +67,18 @@ class Looking(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return found
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The list. Raises InvalidRequest for what no column holds, and where what was ticked cannot be rows."""
+        """Show the list, or run an action over the ticked rows.
+
+        Raises InvalidRequest for a value that no column holds, for too many words to search for, and for ticked rows
+        that are no ids or more than a page shows.
+        """
         if names := [name for name, values in request.GET.lists() if "\0" in "".join(values)]:
             raise InvalidRequest([(name, "It has a NUL character.") for name in names])
-        if not all(as_uuid(pk) for pk in request.POST.getlist(ACTION_CHECKBOX_NAME)):
-            raise InvalidRequest([(ACTION_CHECKBOX_NAME, "It must be ids.")])
+        if len(list(terms(request.GET.get(SEARCH_VAR, "")))) > MOST_WORDS:
+            raise InvalidRequest([(SEARCH_VAR, f"Search for at most {MOST_WORDS} words.")])
+        ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if len(ticked) > self.list_per_page or not all(map(as_uuid, ticked)):
+            raise InvalidRequest([(ACTION_CHECKBOX_NAME, f"It must be ids, at most {self.list_per_page}.")])
         answer: HttpResponse = super().changelist_view(request, extra_context)
         return answer
 

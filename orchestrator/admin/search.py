@@ -11,6 +11,9 @@ from unfold.contrib.filters.admin import TextFilter
 
 from orchestrator import ids, names
 
+MOST_WORDS = 10
+"""How many words a search may have: each is a condition of its own."""
+
 _UUID_LENGTH = 36
 
 
