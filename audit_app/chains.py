@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,13 @@ from orchestrator.canonical import dumps
 
 STEP = 2_000
 """After how many events progress is told."""
+
+CLOCK_SLACK = timedelta(minutes=1)
+"""How far the clock of the database may be set back without the times of a chain counting as forged.
+
+The trigger `audit_events_of_now` lets an event have a time as far as this from the clock.
+"""
+_SLACK_MICROSECONDS = CLOCK_SLACK // timedelta(microseconds=1)
 
 # Python, from 3.13 on, and PostgreSQL write an address within IPv6 as 192.0.2.7, Python before as c000:207.
 _WITHIN = "substring(host(ip) FROM '[0-9.]+$')::inet - '0.0.0.0'"
@@ -53,7 +61,7 @@ concat(',"event_type":"', event_type, '","from":', coalesce('"' || from_status |
 def _events(where: str, before: str) -> str:
     return f"""
 COPY (
-  SELECT subject_type, subject_id, seq, id, prev_hash, hash, coalesce(body, ''), from_status, to_status,
+  SELECT subject_type, subject_id, seq, id, timestamp, prev_hash, hash, coalesce(body, ''), from_status, to_status,
     CASE WHEN same THEN NULL ELSE head END, CASE WHEN same THEN NULL ELSE tail END,
     CASE WHEN same THEN nullif(changes, '{{}}') ELSE coalesce(metadata::text, '') END, {before}
   FROM audit_events CROSS JOIN LATERAL (
@@ -68,7 +76,11 @@ COPY (
 
 # As they come: ids and texts that are only compared stay bytes. Where the text of an event is what its columns come to,
 # as PostgreSQL judges, head and tail are not handed over, and of the metadata only the changes, where there are any.
-_TYPES = ["text", "bytea", "int4", "bytea", "bytea", "bytea", "bytea", "text", "text", "bytea", "bytea", "text", "bool"]
+# A time stays what PostgreSQL sends, microseconds since its epoch: only its order counts.
+_TYPES = [
+    *("text", "bytea", "int4", "bytea", "int8", "bytea", "bytea", "bytea"),
+    *("text", "text", "bytea", "bytea", "text", "bool"),
+]
 
 # PostgreSQL's text of a document, but for the spaces, is mostly the canonical one. Not where there is a backslash, nor
 # where a text within begins or ends as if it were a separator: then spaces of its own were taken away.
@@ -113,12 +125,14 @@ class _Walk:
         self._of: tuple[str, bytes] | None = None
         self._seq, self._hash = 0, GENESIS
         self._to: str | None = None
+        self._latest = 0
 
     def step(
         self,
         noun: str,
         subject: bytes,
         seq: int,
+        at: int,
         prev: bytes,
         digest: bytes,
         was: str | None,
@@ -133,12 +147,17 @@ class _Walk:
         if (noun, subject) != self._of:
             self._of = (noun, subject)
             self._seq, self._hash, self._to = (seq - 1, prev, was) if before else (0, GENESIS, None)
+            self._latest = at
         kind = None
         if seq > self._seq + 1:
             kind = "gap"
         elif seq <= self._seq or prev != self._hash or was != self._to:
             kind = "link"
+        elif at < self._latest - _SLACK_MICROSECONDS:
+            kind = "time"
         self._seq, self._hash, self._to = seq, digest, now
+        # After a finding the next event is judged by this one as it is.
+        self._latest = at if kind is not None or at > self._latest else self._latest
         return kind
 
 
@@ -153,11 +172,11 @@ def check_events(
         connection.execute("SET LOCAL enable_sort = off")
     with connection.cursor() as cursor, cursor.copy(_events(where, earlier), [*more, *values]) as copy:
         copy.set_types(_TYPES)
-        for noun, subject, seq, pk, prev, digest, body, was, now, head, tail, changes, before in copy.rows():
+        for noun, subject, seq, pk, at, prev, digest, body, was, now, head, tail, changes, before in copy.rows():
             count += 1
             if not count % STEP:
                 progress(STEP)
-            kind = None if seq is None else walk.step(noun, subject, seq, prev, digest, was, now, before=before)
+            kind = None if seq is None else walk.step(noun, subject, seq, at, prev, digest, was, now, before=before)
             if sha(DOMAIN + (prev or GENESIS) + body).digest() != digest:
                 kind = "hash"
             elif changes is not None and not _says(body, head, tail, changes):

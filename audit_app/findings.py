@@ -10,6 +10,7 @@ KINDS = {
     "columns": "a column is not what the text says",
     "gap": "events before it are missing",
     "link": "it does not follow the event before it",
+    "time": "its time falls behind that of events written before it, or lies after it was written",
     "tail": "the row has moved further than its chain tells",
     "head": "the row does not point to its last event",
     "status": "the row's status or tenant is not what its last event says",

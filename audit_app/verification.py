@@ -17,6 +17,7 @@ from audit_app.since import Since, since
 from audit_app.snapshot import Raw, snapshot
 from audit_app.stored_answer_check import check_stored_answers
 from audit_app.subjects import subjects
+from audit_app.time_check import check_times
 from audit_app.told_check import check_origins, check_told
 from orchestrator import boundary
 
@@ -61,6 +62,7 @@ def verify(asked: Asked, progress: Callable[[int], object] = lambda _count: None
 
 def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
     report, lock = Report(), threading.Lock()
+    untimely: list[Finding] = []
 
     def told(steps: int) -> None:
         with lock:
@@ -77,6 +79,7 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
             keys = seal_keys.published(asked.keys)
             report.findings += first(check_seals(connection, keys, report, since=later, progress=told))
             report.findings += first(check_stored_answers(connection))
+            untimely = first(check_times(connection, since=later))
         if asked.anchor is not None:
             report.findings += _anchored(connection, asked.anchor, report)
         if asked.subject is not None and not _is_known(connection, *asked.subject):
@@ -85,6 +88,9 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
         carried = _carried(connection, asked.subject)
         findings, report.events = read.result()
         report.findings[:0] = findings
+    # A forged event has one finding, though its time may be out of order too.
+    known_events = {one.event_id for one in report.findings if one.event_id}
+    report.findings += [one for one in untimely if one.event_id not in known_events]
     # What a row carries is told by its chain: where that was tampered with, no more is said of the row.
     known = {one.subject_id for one in report.findings if one.subject_id}
     report.findings += {one.subject_id: one for one in carried if one.subject_id not in known}.values()

@@ -40,9 +40,11 @@ def lives(sessions: int, *, tenant: str = "default", subject: str = "alice") -> 
 def write(owner: Owner, sessions: int, *, tenant: str = "default", subject: str = "alice") -> None:
     """The same over a connection of the tables' owner."""
     with owner.transaction(), without_events(owner, "sessions"):
-        owner.execute("ALTER TABLE audit_events DISABLE TRIGGER audit_events_are_true")
+        for trigger in ("audit_events_are_true", "audit_events_of_now"):
+            owner.execute(f"ALTER TABLE audit_events DISABLE TRIGGER {trigger}")
         _write(owner, sessions, _actor(tenant, subject))
-        owner.execute("ALTER TABLE audit_events ENABLE ALWAYS TRIGGER audit_events_are_true")
+        for trigger in ("audit_events_are_true", "audit_events_of_now"):
+            owner.execute(f"ALTER TABLE audit_events ENABLE ALWAYS TRIGGER {trigger}")
     settle(owner, "audit_events", "sessions")
 
 

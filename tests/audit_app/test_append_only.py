@@ -25,8 +25,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def events_without_a_change(transactional_db: None) -> Iterator[None]:
-    """Events may stand alone here, so that what else refuses them is seen; tests/audit_app/test_events_are_true.py."""
-    with without_trigger("audit_events", "audit_events_are_true"):
+    """Events may stand alone here, and be of any time, so that what else refuses them is seen.
+
+    The two triggers have tests of their own: test_events_are_true.py and test_time_guard.py.
+    """
+    with (
+        without_trigger("audit_events", "audit_events_are_true"),
+        without_trigger("audit_events", "audit_events_of_now"),
+    ):
         yield
 
 

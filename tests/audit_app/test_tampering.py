@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +23,7 @@ from tests.audit_app.tampering import (
     rewrite,
     said,
     seal_hash,
+    set_clock,
     tell_otherwise,
     unguarded,
 )
@@ -44,6 +45,10 @@ class Story:
     def event(self, seq: int) -> work.Event:
         """One of the four of the sealed session."""
         return work.chain(self.sealed)[seq - 1]
+
+    def times_of(self, row: Session) -> dict[int, datetime]:
+        """The times of a row's events, by their `seq`."""
+        return {event["seq"]: event["timestamp"] for event in work.chain(row)}
 
     def seal(self, number: int) -> AuditSeal:
         """One of the two."""
@@ -203,6 +208,36 @@ def tenant_changed(story: Story, beside: Super) -> Found:
     return [("status", "sealed", 4)]
 
 
+def back_dated_in_its_chain(story: Story, beside: Super) -> Found:
+    last = story.times_of(story.fresh)
+    set_clock(beside, story.fresh, {**last, 2: last[2] - timedelta(days=20)})
+    return [("time", "fresh", 2)]
+
+
+def back_dated_chain(story: Story, beside: Super) -> Found:
+    last = story.times_of(story.fresh)
+    set_clock(beside, story.fresh, {seq: at - timedelta(days=20) for seq, at in last.items()})
+    return [("time", "fresh", seq) for seq in (1, 2, 3)]
+
+
+def back_dated_and_sealed_by_the_honest_sealer(story: Story, beside: Super) -> Found:
+    back_dated_chain(story, beside)
+    assert len(seal()) == 1
+    return [("time", "fresh", seq) for seq in (1, 2, 3)]
+
+
+def event_of_the_future(story: Story, beside: Super) -> Found:
+    last = story.times_of(story.fresh)
+    set_clock(beside, story.fresh, {**last, 3: last[3] + timedelta(days=1)})
+    return [("time", "fresh", 3)]
+
+
+def back_dated_event_outside_every_chain(story: Story, beside: Super) -> Found:
+    event = work.written(timestamp=story.event(1)["timestamp"] - timedelta(days=20))
+    work.insert(beside, "audit_events", event)
+    return [("time", str(event["id"]), None)]
+
+
 def recomputed_chain(story: Story, beside: Super) -> Found:
     tell_otherwise(beside, story.sealed, 2, "another")
     return [SEALED]
@@ -214,6 +249,8 @@ EVENTS = [
     *(inserted_event, inserted_event_below_a_seal, inserted_event_of_an_era_before_any),
     *(inserted_second_event_in_one_place, chain_of_a_row_that_never_was, deleted_row, row_without_a_chain),
     *(forged_head, head_without_a_value, row_set_back_alone, status_changed, tenant_changed, recomputed_chain),
+    *(back_dated_in_its_chain, back_dated_chain, back_dated_and_sealed_by_the_honest_sealer, event_of_the_future),
+    back_dated_event_outside_every_chain,
 ]
 
 

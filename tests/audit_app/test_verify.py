@@ -209,16 +209,16 @@ def test_looks_since_a_moment_whether_its_first_event_follows_the_one_before() -
 
 
 def test_since_a_moment_is_from_its_first_event_on_whatever_the_clock_said_afterwards(place: Place) -> None:
-    """The clock was set back: what came after has times from before, in a chain that goes on and in one that is new."""
+    """The clock was set back by less than a minute: later events have earlier times, in an old chain and a new one."""
     noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
-    times = {1: noon, 2: noon + timedelta(minutes=2), 3: noon - timedelta(hours=1), 4: noon + timedelta(minutes=3)}
+    times = {1: noon, 2: noon + timedelta(seconds=40), 3: noon - timedelta(seconds=10), 4: noon + timedelta(seconds=50)}
     with unguarded() as beside:
         going_on = work.move_session(work.amend_session(work.open_session(), metadata={"a": 1}), "active", "completed")
         set_clock(beside, going_on, times)
         new = work.move_session(work.open_session(), "active")
-        set_clock(beside, new, {1: noon - timedelta(hours=1), 2: noon - timedelta(minutes=59)})
+        set_clock(beside, new, {1: noon - timedelta(seconds=10), 2: noon - timedelta(seconds=5)})
         seal()
-        since = ["--since", instant(noon + timedelta(minutes=1))]
+        since = ["--since", instant(noon + timedelta(seconds=30))]
         report = report_of("--keys", str(place.keys), *since)
         assert (report["result"], report["events"]) == ("clean", 6)
         rewrite(beside, work.chain(new)[1], reason="another")
@@ -241,9 +241,9 @@ def test_since_a_moment_the_seals_are_checked_from_the_first_of_its_time_on(plac
 
 
 def set_back_seal(beside: Super, place: Place, number: int) -> None:
-    """The same seal, signed by its key with a time of a year ago, as if the clock had been set back."""
+    """The same seal, signed by its key with a time of half a minute ago, as if the clock had been set back."""
     one = AuditSeal.objects.get(pk=number)
-    earlier = one.sealed_at - timedelta(days=365)
+    earlier = one.sealed_at - timedelta(seconds=30)
     body = one.body.replace(instant(one.sealed_at), instant(earlier))
     signature = seal_keys.signing_key().sign(b"seal/v1\0" + body.encode())
     forge(beside, one, sealed_at=earlier, body=body, hash=seal_hash(body), signature=signature)

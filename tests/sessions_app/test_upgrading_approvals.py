@@ -58,7 +58,7 @@ def before() -> Iterator[Database]:
             server.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
 
 
-def _recorded(service: Database, table: str, noun: str, row: dict[str, Any], event_type: str, **told: Any) -> UUID:
+def _recorded(service: Database, table: str, noun: str, row: dict[str, Any], event_type: str, *, at: datetime) -> UUID:
     """Insert a row with its first event, as the version before does."""
     event = written(
         event_type=event_type,
@@ -67,25 +67,25 @@ def _recorded(service: Database, table: str, noun: str, row: dict[str, Any], eve
         seq=1,
         prev_hash=GENESIS,
         to_status=row["status"],
-        timestamp=AT,
+        timestamp=at,
         tenant="default",
-        metadata=json.dumps({"changes": told}),
+        metadata=json.dumps({"changes": {}}),
     )
-    head = {"version": 1, "audit_head": event["hash"], "created_at": AT, "updated_at": AT}
+    head = {"version": 1, "audit_head": event["hash"], "created_at": at, "updated_at": at}
     with service.transaction():
         insert(service, table, {**row, **WHO, **head})
         insert(service, "audit_events", event)
     return UUID(str(row["id"]))
 
 
-def _task(service: Database, status: str = "pending") -> UUID:
+def _task(service: Database, status: str, *, at: datetime) -> UUID:
     plain = {"task_type": "routing", "description": "", "from_role": "manager", "to_role": "finance"}
     numbers = {"priority": 5, "attempt": 1, "max_attempts": 3, "lease_epoch": 0, "cancel_requested": False}
     row = {"id": uuid4(), "status": status, "data": "{}", "context": "{}", "trace_id": "", **plain, **numbers}
-    return _recorded(service, "tasks", "task", row, "task.created")
+    return _recorded(service, "tasks", "task", row, "task.created", at=at)
 
 
-def _approval(service: Database, task: UUID, **columns: Any) -> UUID:
+def _approval(service: Database, task: UUID, *, at: datetime) -> UUID:
     """A request as the version before inserts it: without the columns that came later."""
     row = {
         "id": uuid4(),
@@ -98,9 +98,8 @@ def _approval(service: Database, task: UUID, **columns: Any) -> UUID:
         "granted": 0,
         "blocks": True,
         "expires_at": datetime.now(UTC) + timedelta(days=1),
-        **columns,
     }
-    return _recorded(service, "approvals", "approval", row, "approval.created")
+    return _recorded(service, "approvals", "approval", row, "approval.created", at=at)
 
 
 def _one(service: Database, sql: str, *values: Any) -> tuple[Any, ...]:
@@ -110,8 +109,8 @@ def _one(service: Database, sql: str, *values: Any) -> tuple[Any, ...]:
 
 
 def test_rows_of_the_version_before_stay_valid_and_its_writes_go_on(before: Database) -> None:
-    task = _task(before, "blocked")
-    asked = _approval(before, task)
+    task = _task(before, "blocked", at=AT)
+    asked = _approval(before, task, at=AT)
     before.execute(
         "INSERT INTO people_person (password, is_superuser, username, first_name, last_name, email, is_staff,"
         " is_active, date_joined, issuer, subject, tenant, roles, agent_roles) VALUES ('!', false, 'local|max', '', '',"
@@ -121,7 +120,8 @@ def test_rows_of_the_version_before_stay_valid_and_its_writes_go_on(before: Data
     columns = "task_id, session_id, required, use_within_seconds, reopens_id, replaces_id"
     assert _one(before, f"SELECT {columns} FROM approvals WHERE id = %s", asked) == (task, None, True, None, None, None)
     # The version before goes on serving: its requests, decisions and people are written without the new columns.
-    later = _approval(before, _task(before, "blocked"))
+    now = datetime.now(UTC)
+    later = _approval(before, _task(before, "blocked", at=now), at=now)
     assert _one(before, "SELECT required, use_within_seconds FROM approvals WHERE id = %s", later) == (True, 86_400)
     decision = {
         "id": uuid4(),
