@@ -1,6 +1,8 @@
 """How the service is: for load balancers, for monitors, for people."""
 
+from collections.abc import Callable
 from functools import cache
+from typing import TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
@@ -9,9 +11,12 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
 
 from orchestrator import __version__
+from orchestrator.maintenance import measuring
 from orchestrator.problem_responses import reads_only, response
 from orchestrator.problems import ServiceUnavailable
 from orchestrator.redis import redis
+
+T = TypeVar("T")
 
 LINKS = {
     "sessions": "/sessions",
@@ -46,45 +51,52 @@ def livez(request: HttpRequest) -> HttpResponse:
 
 @reads_only
 def readyz(request: HttpRequest) -> HttpResponse:
-    """GET /readyz: 503 without a database or with migrations that are not applied."""
+    """GET /readyz: 503 without a database or with migrations that are not applied. Names the jobs that are overdue."""
     try:
         _ask_database()
         _insist_on_migrations()
+        overdue = measuring.overdue()
     except (DatabaseError, InterfaceError):
         return response(ServiceUnavailable("The database cannot be reached."), request)
     except ServiceUnavailable as problem:
         return response(problem, request)
-    return JsonResponse({"status": "ok"})
+    # Requests are served all the same, so a balancer must not take every process out because the sweeper is gone.
+    return JsonResponse({"status": "ok", "overdue_jobs": overdue})
 
 
 @reads_only
 def health(request: HttpRequest) -> HttpResponse:
-    """GET /health: 200 when healthy or degraded, 503 when the database is away."""
+    """GET /health: 200 when healthy or degraded, 503 when the database is away.
+
+    Degraded is: Redis is configured and away, or a maintenance job is overdue.
+    """
     try:
         _ask_database()
         connected = True
     except (DatabaseError, InterfaceError, ServiceUnavailable):
         connected = False
     cached = _ask_redis()
-    well = "degraded" if cached == "error" else "healthy"
     members: dict[str, object] = {
-        "status": well if connected else "unhealthy",
+        "status": "unhealthy",
         "version": __version__,
         "database": "connected" if connected else "error",
         "redis": cached,
     }
     if not connected:
         return _unhealthy(members)
-    return JsonResponse({**members, **{name: _detail(where) for name, where in settings.HEALTH_DETAILS.items()}})
+    details = {name: _detail(import_string(where)) for name, where in settings.HEALTH_DETAILS.items()}
+    jobs = _detail(measuring.health)
+    is_degraded = cached == "error" or any(job["overdue"] for job in (jobs or {}).values())
+    members["status"] = "degraded" if is_degraded else "healthy"
+    return JsonResponse({**members, **details, "jobs": jobs})
 
 
-def _detail(where: str) -> object:
-    """What an app tells of itself; null where it cannot. It is a detail: the service is no less healthy for it."""
+def _detail(read: Callable[[], T]) -> T | None:
+    """Return a detail, or None where it cannot be read: the service is no less healthy for that."""
     try:
-        told: object = import_string(where)()
+        return read()
     except (DatabaseError, InterfaceError, ServiceUnavailable):
         return None
-    return told
 
 
 def _unhealthy(members: dict[str, object]) -> HttpResponse:

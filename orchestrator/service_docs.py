@@ -36,9 +36,10 @@ def paths() -> dict[str, Schema]:
         "/readyz": _read(
             "get_readyz",
             "May requests be sent here?",
-            "Refuses without a database, and while migrations are not applied.",
-            _object(status=_one_of("ok")),
-            {"status": "ok"},
+            "Refuses without a database, and while migrations are not applied. Names the maintenance jobs that are"
+            " overdue, which refuse nothing.",
+            _object(status=_one_of("ok"), overdue_jobs={"type": "array", "items": {"type": "string"}}),
+            {"status": "ok", "overdue_jobs": []},
             ServiceUnavailable,
         ),
         "/health": _health(),
@@ -49,7 +50,7 @@ def _health() -> Schema:
     path = _read(
         "get_health",
         "How is it?",
-        "For monitors and people. `degraded` is: Redis is configured and away.",
+        "For monitors and people. `degraded` is: Redis is configured and away, or a maintenance job is overdue.",
         _HEALTH,
         {
             "status": "healthy",
@@ -57,6 +58,7 @@ def _health() -> Schema:
             "database": "connected",
             "redis": "disabled",
             "audit": {"seal_lag_seconds": 0.0},
+            "jobs": {"seal_trail": {"last_success_age_seconds": 4.2, "overdue": False, "poison_rows": 0}},
         },
     )
     away = {"status": "unhealthy", "version": __version__, "database": "error", "redis": "disabled"}
@@ -88,6 +90,21 @@ _HEALTH["properties"]["audit"] = {
     " where the database is away.",
     "properties": {"seal_lag_seconds": {"type": "number", "minimum": 0}},
     "required": ["seal_lag_seconds"],
+}
+
+_HEALTH["properties"]["jobs"] = {
+    "type": ["object", "null"],
+    "description": "Each maintenance job, by its name. Null where that cannot be told; absent where the database is"
+    " away.",
+    "additionalProperties": _object(
+        last_success_age_seconds={
+            "type": ["number", "null"],
+            "minimum": 0,
+            "description": "How long ago the job last succeeded; null where it never did.",
+        },
+        overdue={"type": "boolean", "description": "Whether the job has not succeeded for too long."},
+        poison_rows={"type": "integer", "minimum": 0, "description": "How many rows the job cannot move."},
+    ),
 }
 
 

@@ -53,6 +53,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "orchestrator.people",
     "orchestrator.idempotency",
+    "orchestrator.maintenance",
     "orchestrator",
     "audit_app",
     "sessions_app",
@@ -215,10 +216,13 @@ METRICS_TOKEN = env.optional_secret("METRICS_TOKEN", VAR / "metrics_token")
 """What Prometheus sends as its bearer token. `make run` makes one."""
 METRICS_NETWORKS = env.networks("METRICS_NETWORKS")
 """From where `/metrics` may be scraped. Whatever is set of this and the token must be met; with neither, nobody may."""
+MAINTENANCE_JOBS = "sessions_app.jobs.JOBS"
+"""The table of the maintenance jobs, which `manage.py sweep` runs and `/health` judges."""
 METRICS_SOURCES = {
     "database": "orchestrator.measuring.database",
     "work": "sessions_app.measuring.work",
     "audit": "audit_app.sealing.measured",
+    "jobs": "orchestrator.maintenance.measuring.jobs",
 }
 """What is measured when somebody scrapes, by the function that measures: with two seconds for each statement of it."""
 AUDIT_SUBJECTS = {

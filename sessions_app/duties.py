@@ -54,12 +54,15 @@ EXPIRE_APPROVALS = Duty(
     lambda rows, by: expiry.expire_many(rows, actor=by),
 )
 
-TASK_DUTIES: tuple[tuple[Duty, str], ...] = (
-    # Deadlines first: what is past one must not be put back.
+DEADLINE_DUTIES: tuple[tuple[Duty, str], ...] = (
     (FAIL_OVERDUE, "failed past their deadline"),
     (CANCEL_OVERDUE, "cancelled at their deadline"),
+)
+"""What becomes of tasks past their deadline, each with what is said of them."""
+
+LEASE_DUTIES: tuple[tuple[Duty, str], ...] = (
     (CANCEL_UNWANTED, "cancelled with their lease"),
     (FAIL_EXHAUSTED, "failed without an attempt left"),
     (REQUEUE_LAPSED, "put back after their lease"),
 )
-"""In the order in which they are done, each with what became of its tasks."""
+"""What becomes of tasks whose lease ran out before their deadline, each with what is said of them."""

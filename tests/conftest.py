@@ -13,6 +13,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from orchestrator import roles
+from orchestrator.maintenance import records
+from orchestrator.maintenance.jobs import all_jobs
 from orchestrator.people.cut_off import cut_off
 from tests.api import Api, token
 from tests.database import close_kept
@@ -70,6 +72,13 @@ def agent() -> Api:
 def operator() -> Api:
     """An operator."""
     return Api(token("olga", roles="operator", agent_roles=""))
+
+
+@pytest.fixture
+def jobs_done(transactional_db: None) -> None:
+    """Let every maintenance job have succeeded just now."""
+    for job in all_jobs():
+        records.succeed(job)
 
 
 @pytest.fixture(autouse=True)

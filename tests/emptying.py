@@ -19,6 +19,8 @@ TABLES = (
     "people_person",
     "django_session",
     "idempotency_records",
+    "maintenance_jobs",
+    "maintenance_poison_rows",
 )
 SMALL = 4 * 1024 * 1024
 """Up to this many bytes a table is emptied row by row: a TRUNCATE makes every index anew, which takes far longer."""

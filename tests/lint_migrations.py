@@ -22,6 +22,7 @@ from orchestrator.embedded import Server
 OURS = {
     "audit_app": 6,
     "idempotency": 1,
+    "maintenance": 0,
     "people": 4,
     "sessions_app": 10,
 }

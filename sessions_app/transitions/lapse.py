@@ -21,8 +21,9 @@ from sessions_app.transitions.batch import change_many
 from sessions_app.transitions.ending import close_approvals
 from sessions_app.transitions.handing_back import Move, fail_with
 
-LAPSED = Q(status=TaskStatus.ACTIVE, lease_expires_at__lte=Now())
 _PAST_DEADLINE = Q(status__in=OPEN, deadline__isnull=False, deadline__lte=Now())
+# A task past its deadline is not put back, whether or not the job of deadlines has come by.
+LAPSED = Q(status=TaskStatus.ACTIVE, lease_expires_at__lte=Now()) & (Q(deadline=None) | Q(deadline__gt=Now()))
 OVERDUE = _PAST_DEADLINE & Q(cancel_requested=False)
 """Past their deadline."""
 CALLED_OFF = _PAST_DEADLINE & Q(cancel_requested=True)

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator import boundary
 from orchestrator.problems import Problem
-from sessions_app.duties import EXPIRE_APPROVALS, EXPIRE_SESSIONS, TASK_DUTIES
+from sessions_app.duties import DEADLINE_DUTIES, EXPIRE_APPROVALS, EXPIRE_SESSIONS, LEASE_DUTIES
 from sessions_app.models import Approval, Session, Task
 from sessions_app.sweeping import sweep
 from sessions_app.transitions import person
@@ -167,7 +167,7 @@ class Caller:
     def sweep(self) -> None:
         if task := self.task("active"):
             lapse(task)
-        for duty, _ in TASK_DUTIES:
+        for duty, _ in (*DEADLINE_DUTIES, *LEASE_DUTIES):
             assert sweep(duty).poison == {}
 
     def claim(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.clock import database_now
-from sessions_app.duties import FAIL_OVERDUE, REQUEUE_LAPSED, TASK_DUTIES
+from sessions_app.duties import DEADLINE_DUTIES, FAIL_OVERDUE, LEASE_DUTIES, REQUEUE_LAPSED
 from sessions_app.models import Task
 from sessions_app.sweeping import sweep
 from tests.concurrency import tasks
@@ -34,7 +34,7 @@ def finn_has_a_token() -> None:
 
 def swept() -> list[int]:
     """How many tasks a sweep moved, duty by duty."""
-    return [sweep(duty).moved for duty, _ in TASK_DUTIES]
+    return [sweep(duty).moved for duty, _ in (*DEADLINE_DUTIES, *LEASE_DUTIES)]
 
 
 def holders_call(task: Task, token: str, verb: str) -> Call:

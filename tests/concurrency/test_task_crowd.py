@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sessions_app.duties import TASK_DUTIES
+from sessions_app.duties import DEADLINE_DUTIES, LEASE_DUTIES
 from sessions_app.models import Task
 from sessions_app.sweeping import sweep
 from tests.api import Api
@@ -74,7 +74,7 @@ class Caller:
     def sweep(self) -> None:
         if task := self.some(status="active"):
             lapse(task)
-        for duty, _ in TASK_DUTIES:
+        for duty, _ in (*DEADLINE_DUTIES, *LEASE_DUTIES):
             assert sweep(duty).poison == {}
 
     def steer(self) -> None:

@@ -28,7 +28,7 @@ from orchestrator.clock import database_now
 from orchestrator.problems import Problem, Unauthenticated
 from orchestrator.work_problems import AlreadyRetried, DeadlineExceeded, IllegalTransition, LeaseLost
 from sessions_app import queue
-from sessions_app.duties import TASK_DUTIES
+from sessions_app.duties import DEADLINE_DUTIES, LEASE_DUTIES
 from sessions_app.models import Task
 from sessions_app.sweeping import sweep
 from sessions_app.transitions import lease
@@ -344,7 +344,7 @@ class Tasks(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         due = {pk for pk, task in self.known.items() if self.is_due(task)}
-        for duty, _ in TASK_DUTIES:
+        for duty, _ in (*DEADLINE_DUTIES, *LEASE_DUTIES):
             assert sweep(duty).poison == {}
         for row in Task.objects.filter(pk__in=due):
             task = self.known[row.pk]

@@ -23,6 +23,8 @@ OURS = [
     "audit_events",
     "audit_seals",
     "idempotency_records",
+    "maintenance_jobs",
+    "maintenance_poison_rows",
     "people_person",
 ]
 EVERY_RIGHT = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")

@@ -19,7 +19,7 @@ SUFFIX = {"counter": "_total", "histogram": "", "gauge": ""}
 # What prometheus_client tells of the process by itself, where there is one process alone.
 NOT_OURS = ("python_", "process_")
 UNITS = ("_seconds", "_bytes", "_total", "_info", "_up")
-COUNTS = re.compile(r"_(pending|active|connections|events|success|in_progress)$")
+COUNTS = re.compile(r"_(pending|active|connections|events|success|in_progress|rows)$")
 
 
 @pytest.fixture

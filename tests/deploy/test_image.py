@@ -217,9 +217,11 @@ def test_what_the_image_installs_serves_behind_nginx_as_nobody(image: Image) -> 
                 status, session = call(nginx.host, "/sessions", token, {"agent_role": "finance"})
                 assert status == 201
                 assert call(nginx.host, f"/sessions/{session['session_id']}", token)[1] == session
+                assert call(nginx.host, "/health")[1]["status"] == "degraded"
+                image.run(["python", "manage.py", "sweep"], **env)
                 assert call(nginx.host, "/health")[1]["status"] == "healthy"
-            swept = image.run(["python", "manage.py", "audit_seal"], **env).stdout
-            assert swept == "1 seal made.\n"
+            sealed = image.run(["python", "manage.py", "audit_seal"], **env).stdout
+            assert sealed == "1 seal made.\n"
             with (
                 psycopg.connect(service_url(database_port)) as connection,
                 pytest.raises(psycopg.errors.InsufficientPrivilege),

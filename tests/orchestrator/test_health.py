@@ -5,11 +5,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from django.db import connection
 
 from orchestrator import __version__, health
+from orchestrator.maintenance.jobs import all_jobs
 from tests.api import Api
 from tests.database import owner_connection, superuser_connection
 from tests.orchestrator.served import served
@@ -82,7 +84,7 @@ def test_head_answers_like_get_without_a_body(anyone: Api, path: str) -> None:
 
 
 @database
-def test_is_healthy_and_ready_with_its_database(anyone: Api) -> None:
+def test_is_healthy_and_ready_with_its_database(anyone: Api, jobs_done: None) -> None:
     answer = anyone.get("/health")
     assert answer.status_code == 200
     assert answer.json() == {
@@ -91,12 +93,38 @@ def test_is_healthy_and_ready_with_its_database(anyone: Api) -> None:
         "database": "connected",
         "redis": "disabled",
         "audit": {"seal_lag_seconds": 0.0},
+        "jobs": {job.name: {"last_success_age_seconds": ANY, "overdue": False, "poison_rows": 0} for job in all_jobs()},
     }
-    assert (anyone.get("/readyz").status_code, anyone.get("/readyz").json()) == (200, {"status": "ok"})
+    ready = anyone.get("/readyz")
+    assert (ready.status_code, ready.json()) == (200, {"status": "ok", "overdue_jobs": []})
 
 
 @database
-def test_is_unhealthy_and_not_ready_without_its_database_and_recovers(anyone: Api) -> None:
+def test_is_degraded_and_ready_while_a_job_is_overdue(anyone: Api, jobs_done: None) -> None:
+    first, second, *_ = all_jobs()
+    with superuser_connection() as beside:
+        late = "UPDATE maintenance_jobs SET last_success_at = now() - make_interval(secs => %s) WHERE name = %s"
+        beside.execute(late, [first.overdue_seconds + 5, first.name])
+        beside.execute(late, [second.overdue_seconds - 30, second.name])
+    answer = anyone.get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    jobs = answer.json()["jobs"]
+    assert [name for name, job in jobs.items() if job["overdue"]] == [first.name]
+    assert jobs[first.name]["last_success_age_seconds"] > first.overdue_seconds
+    ready = anyone.get("/readyz")
+    assert (ready.status_code, ready.json()) == (200, {"status": "ok", "overdue_jobs": [first.name]})
+
+
+@database
+def test_is_degraded_where_no_job_ever_ran(anyone: Api) -> None:
+    answer = anyone.get("/health").json()
+    assert answer["status"] == "degraded"
+    assert {job["last_success_age_seconds"] for job in answer["jobs"].values()} == {None}
+    assert anyone.get("/readyz").json()["overdue_jobs"] == [job.name for job in all_jobs()]
+
+
+@database
+def test_is_unhealthy_and_not_ready_without_its_database_and_recovers(anyone: Api, jobs_done: None) -> None:
     with database_away():
         answer = anyone.get("/health")
         assert answer.status_code == 503
@@ -165,7 +193,7 @@ def test_what_needs_no_database_is_refused_all_the_same(agent: Api, anyone: Api)
 
 
 @database
-def test_a_connection_that_was_cut_is_made_anew_by_the_next_request(agent: Api) -> None:
+def test_a_connection_that_was_cut_is_made_anew_by_the_next_request(agent: Api, jobs_done: None) -> None:
     agent.post("/sessions", BODY)
     with superuser_connection() as superuser:
         cut = superuser.execute(

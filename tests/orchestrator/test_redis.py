@@ -375,19 +375,20 @@ def test_the_admin_searches_without_redis(redis: Redis, server: Valkey) -> None:
 # /health.
 
 
-def health() -> tuple[int, dict[str, str]]:
+def health() -> tuple[int, dict[str, Any]]:
     status, _, body = served("GET", "/health")
     return status, json.loads(body)
 
 
 @database
-def test_health_says_whether_redis_is_there(redis: Redis, server: Valkey) -> None:
-    assert health()[1] | {"version": ""} == {
+def test_health_says_whether_redis_is_there(redis: Redis, server: Valkey, jobs_done: None) -> None:
+    assert health()[1] | {"version": "", "jobs": {}} == {
         "status": "healthy",
         "version": "",
         "database": "connected",
         "redis": "connected",
         "audit": {"seal_lag_seconds": 0.0},
+        "jobs": {},
     }
     server.freeze()
     try:
@@ -400,7 +401,7 @@ def test_health_says_whether_redis_is_there(redis: Redis, server: Valkey) -> Non
 
 
 @database
-def test_health_without_redis_is_whole(agent: Api) -> None:
+def test_health_without_redis_is_whole(agent: Api, jobs_done: None) -> None:
     assert health()[1]["redis"] == "disabled"
     assert health()[1]["status"] == "healthy"
 

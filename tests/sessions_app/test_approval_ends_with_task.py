@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator import boundary
 from orchestrator.clock import database_now
-from sessions_app.duties import TASK_DUTIES
+from sessions_app.duties import DEADLINE_DUTIES, LEASE_DUTIES
 from sessions_app.models import Approval, Task
 from sessions_app.sweeping import sweep
 from sessions_app.transitions import lease
@@ -25,7 +25,7 @@ AGAIN = {"code": "busy", "message": "Later."}
 
 
 def _settle() -> None:
-    for duty, _ in TASK_DUTIES:
+    for duty, _ in (*DEADLINE_DUTIES, *LEASE_DUTIES):
         sweep(duty)
 
 

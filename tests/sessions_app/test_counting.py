@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 from audit_app.trail import Action
 from orchestrator import boundary
 from orchestrator.problems import NotFound
-from sessions_app.duties import TASK_DUTIES
+from sessions_app.duties import DEADLINE_DUTIES, LEASE_DUTIES
 from sessions_app.models.attempt import AttemptOutcome
 from sessions_app.sweeping import sweep
 from sessions_app.transitions import lease
@@ -88,7 +88,7 @@ def test_many_that_move_at_once_are_counted_each() -> None:
     for task in tasks:
         lapse(task)
     with events(task__requeued=3), counts(ENDED, "outcome", **{"lease-lost": 3}):
-        for duty, _ in TASK_DUTIES:
+        for duty, _ in (*DEADLINE_DUTIES, *LEASE_DUTIES):
             sweep(duty)
 
 

@@ -1,4 +1,4 @@
-"""manage.py sweep: all housekeeping, one duty after another."""
+"""manage.py sweep: all maintenance jobs, side by side."""
 
 import io
 import signal
@@ -70,12 +70,12 @@ def test_is_content_with_nothing_to_do() -> None:
     assert ("0 sessions expired." in said, complained) == (True, [])
 
 
-def test_a_duty_that_cannot_be_done_wholly_makes_it_fail_at_its_end() -> None:
+def test_a_job_that_cannot_be_done_wholly_makes_it_fail_at_its_end() -> None:
     bad, good = seeding.sessions(2, lasting=PAST)
     with without_trigger("audit_events", "audit_events_are_true"), superuser_connection() as forger:
         insert(forger, "audit_events", written_for(bad))
     out, err = io.StringIO(), io.StringIO()
-    with pytest.raises(CommandError, match="duties could not be done wholly") as failure:
+    with pytest.raises(CommandError, match=r"1 of \d+ jobs could not be done wholly") as failure:
         call_command("sweep", stdout=out, stderr=err)
     assert failure.value.returncode == 1
     assert f"1 session expired, 1 could not be: {bad.id}" in err.getvalue()

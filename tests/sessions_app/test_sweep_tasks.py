@@ -36,17 +36,16 @@ OPEN = [state for state in STATES if state not in TERMINAL]
 
 
 def swept() -> str:
-    """What it says of tasks."""
+    """What it says of tasks and their leases."""
     out = io.StringIO()
     call_command("sweep", stdout=out)
-    [line] = [line for line in out.getvalue().splitlines() if line.startswith("Tasks: ")]
-    return line
+    return " ".join(line for line in out.getvalue().splitlines() if line.startswith(("Tasks: ", "Leases: ")))
 
 
 def sentence(overdue: int = 0, called_off: int = 0, unwanted: int = 0, exhausted: int = 0, put_back: int = 0) -> str:
     return (
-        f"Tasks: {overdue} failed past their deadline, {called_off} cancelled at their deadline,"
-        f" {unwanted} cancelled with their lease,"
+        f"Tasks: {overdue} failed past their deadline, {called_off} cancelled at their deadline."
+        f" Leases: {unwanted} cancelled with their lease,"
         f" {exhausted} failed without an attempt left, {put_back} put back after their lease."
     )
 
@@ -182,7 +181,7 @@ def test_one_that_cannot_be_moved_keeps_no_other_back(make: Callable[[], Task]) 
     bad, good = make(), make()
     _forged(stored(bad))
     err = io.StringIO()
-    with pytest.raises(CommandError, match="duties could not be done wholly"):
+    with pytest.raises(CommandError, match="jobs could not be done wholly"):
         call_command("sweep", stdout=io.StringIO(), stderr=err)
     assert f"1 could not be: {bad.pk}" in err.getvalue()
     assert (stored(bad).version, stored(good).version) == (bad.version, good.version + 1)

@@ -19,7 +19,7 @@ from orchestrator import boundary
 from orchestrator.actors import Actor, Identity, Role
 from orchestrator.pagination import LARGEST
 from sessions_app import measuring, queue
-from sessions_app.duties import CANCEL_OVERDUE, FAIL_OVERDUE, TASK_DUTIES
+from sessions_app.duties import CANCEL_OVERDUE, DEADLINE_DUTIES, FAIL_OVERDUE, LEASE_DUTIES
 from sessions_app.models import Task
 from sessions_app.models.task import TaskStatus
 from sessions_app.sweeping import sweep
@@ -140,7 +140,7 @@ def claims() -> dict[str, tuple[str, int, str]]:
 def duties() -> dict[str, tuple[str, str]]:
     """What each duty of the sweep sends, and the index that it has to go by."""
     found: dict[str, tuple[str, str]] = {}
-    for duty, _ in TASK_DUTIES:
+    for duty, _ in (*DEADLINE_DUTIES, *LEASE_DUTIES):
         due = "tasks_deadline" if duty in (FAIL_OVERDUE, CANCEL_OVERDUE) else "tasks_leased"
         # Where tasks end, what is still asked about them is looked for.
         chosen, moved, ended, *_ = sent(partial(sweep, duty, limit=SWEPT), "SELECT", "UPDATE")

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.progress import Progress
 
 from orchestrator.loops import every, interval
+from orchestrator.maintenance.jobs import Incomplete
 from orchestrator.problems import ServiceUnavailable
 from sessions_app.duties import EXPIRE_SESSIONS
 from sessions_app.sweeping import Outcome, count_due, sweep
@@ -62,9 +63,9 @@ def expire(limit: int | None) -> Outcome:
 
 
 def sentence(outcome: Outcome) -> str:
-    """What was done. Raises CommandError, which ends with 1, where a session could not be expired."""
+    """Return what was done. Raises Incomplete, which ends with 1, where a session could not be expired."""
     if outcome.poison:
-        raise CommandError(_told(outcome), returncode=1)
+        raise Incomplete(_told(outcome))
     return _told(outcome)
 
 

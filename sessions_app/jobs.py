@@ -1,0 +1,75 @@
+"""The maintenance jobs: what `manage.py sweep` does, each by itself, and how often."""
+
+from collections.abc import Iterable
+
+from audit_app.management.commands.audit_seal import seal
+from audit_app.sealing import seal_due
+from orchestrator.idempotency.management.commands import purge_idempotency_records
+from orchestrator.idempotency.purge import purge
+from orchestrator.maintenance.jobs import Incomplete, Job
+from orchestrator.people.logins import end_expired
+from sessions_app.duties import DEADLINE_DUTIES, EXPIRE_APPROVALS, EXPIRE_SESSIONS, LEASE_DUTIES
+from sessions_app.management.commands.expire_sessions import sentence
+from sessions_app.sweeping import Duty, sweep
+
+
+def expire_sessions() -> str:
+    """Expire the sessions past their time. Raises Incomplete."""
+    return sentence(sweep(EXPIRE_SESSIONS))
+
+
+def expire_approvals() -> str:
+    """Expire the approvals past their time. Raises Incomplete."""
+    return _settled("Approvals", [(EXPIRE_APPROVALS, "expired")])
+
+
+def end_overdue_tasks() -> str:
+    """End the tasks past their deadline. Raises Incomplete."""
+    return _settled("Tasks", DEADLINE_DUTIES)
+
+
+def settle_lapsed_leases() -> str:
+    """Put back or end the tasks whose lease ran out. Raises Incomplete."""
+    return _settled("Leases", LEASE_DUTIES)
+
+
+def end_logins() -> str:
+    """End the logins of the admin past their time, and those that were begun and never finished."""
+    count = end_expired()
+    return f"{count} login{'' if count == 1 else 's'} ended."
+
+
+def purge_records() -> str:
+    """Delete the remembered answers past their time."""
+    return purge_idempotency_records.sentence(purge())
+
+
+def seal_trail() -> str:
+    """Seal the trail where a seal is due. Raises CommandError where that cannot be done."""
+    return seal(seal_due)
+
+
+def _settled(noun: str, duties: Iterable[tuple[Duty, str]]) -> str:
+    """Do these duties in their order, and say what became of the rows. Raises Incomplete."""
+    counts, poison = [], {}
+    for duty, became in duties:
+        outcome = sweep(duty)
+        poison.update(outcome.poison)
+        counts.append(f"{outcome.moved} {became}")
+    done = f"{noun}: {', '.join(counts)}"
+    if not poison:
+        return f"{done}."
+    listed = "; ".join(f"{pk}: {why}" for pk, why in poison.items())
+    raise Incomplete(f"{done}, {len(poison)} could not be: {listed}.")
+
+
+JOBS: tuple[Job, ...] = (
+    Job("expire_sessions", expire_sessions),
+    Job("expire_approvals", expire_approvals),
+    Job("end_overdue_tasks", end_overdue_tasks),
+    Job("settle_lapsed_leases", settle_lapsed_leases),
+    Job("end_logins", end_logins),
+    Job("purge_idempotency_records", purge_records),
+    Job("seal_trail", seal_trail),
+)
+"""Every job. What each says is printed in this order; they run at the same time."""
