@@ -1,5 +1,6 @@
 """The MCP server over streamable HTTP: an ASGI application whose callers each bring a token of their own."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -7,22 +8,26 @@ from urllib.parse import urlsplit
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_mesh.bearer import BearerCheck
 from agent_mesh.callers import Asked, RecentRequests, derived_key
 from agent_mesh.client import Client
 from agent_mesh.environment import Environment, Unusable
 from agent_mesh.forwarding import Exchanged, Forwarding, PassedOn
-from agent_mesh.keys import Keys, KeysAway
 from agent_mesh.problems import NoToken
 from agent_mesh.server import build
 from agent_mesh.tokens import TokenEndpoint
+from bearer_tokens.discovery import key_fetcher
+from bearer_tokens.issuers import TrustedIssuer
+from bearer_tokens.jwks_cache import KeyCache, KeysUnavailable
 
 _LONGEST_BODY = 1_048_576
 _SESSION = "mcp-session-id"
+_METADATA = re.compile(r'resource_metadata="[^"]*"')
 
 
 class ManyCallers:
@@ -71,9 +76,36 @@ class TellsOfMissingKeys:
         """Serve one request."""
         try:
             await self._app(scope, receive, send)
-        except KeysAway:
+        except KeysUnavailable:
             said = {"error": "temporarily_unavailable", "error_description": "The issuer's keys are not to be had."}
             await JSONResponse(said, 503, {"Retry-After": "5"})(scope, receive, send)
+
+
+class ChallengesWithoutError:
+    """A 401 for a request without a bearer token names no error (RFC 6750, section 3.1). The SDK always names one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or _has_bearer(Headers(scope=scope)):
+            await self._app(scope, receive, send)
+            return
+
+        async def send_changed(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 401:
+                headers = MutableHeaders(scope=message)
+                metadata = _METADATA.search(headers.get("WWW-Authenticate", ""))
+                headers["WWW-Authenticate"] = f"Bearer {metadata[0]}" if metadata else "Bearer"
+            await send(message)
+
+        await self._app(scope, receive, send_changed)
+
+
+def _has_bearer(headers: Headers) -> bool:
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and bool(token.strip())
 
 
 def application(environment: Environment) -> ASGIApp:
@@ -83,7 +115,8 @@ def application(environment: Environment) -> ASGIApp:
     if public.scheme not in ("http", "https") or not public.hostname:
         raise Unusable("MESH_PUBLIC_URL must be the address at which clients find this server, such as https://…/mcp.")
     issuer = environment.text("MESH_ISSUER_URL")
-    keys = Keys(issuer, environment.text("MESH_JWKS_URL", ""))
+    keys = KeyCache(key_fetcher(issuer, environment.text("MESH_JWKS_URL", "")))
+    trusted = TrustedIssuer(issuer, environment.text("MESH_AUDIENCE", address), keys.key)
     callers = ManyCallers(environment.client(None), _forwarding(environment))
     server = build(
         callers,
@@ -91,7 +124,7 @@ def application(environment: Environment) -> ASGIApp:
         auth=AuthSettings.model_validate(
             {"issuer_url": issuer, "resource_server_url": address, "validate_token_resource": False}
         ),
-        verifier=BearerCheck(issuer, environment.text("MESH_AUDIENCE", address), keys),
+        verifier=BearerCheck(trusted),
     )
     origin = f"{public.scheme}://{public.netloc}"
     security = TransportSecuritySettings(allowed_hosts=[public.netloc], allowed_origins=[origin])
@@ -101,6 +134,7 @@ def application(environment: Environment) -> ASGIApp:
     )
     # Outside the check of the token, and inside what makes a 500 of an exception.
     app.add_middleware(TellsOfMissingKeys)
+    app.add_middleware(ChallengesWithoutError)
     return app
 
 

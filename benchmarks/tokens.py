@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
 from jwt.algorithms import get_default_algorithms
 
+from bearer_tokens.jwks_cache import KeyCache
 from orchestrator import auth, jwks
 from orchestrator.actors import Origin, Via
-from orchestrator.key_cache import KeyCache
 
 PROMISED_MILLISECONDS = 0.3
 CALLS, ROUNDS = 300, 7

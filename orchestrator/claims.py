@@ -4,13 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from bearer_tokens.subjects import MAX_LENGTH
 from orchestrator import names
-
-_LONGEST = 255
-
-
-class InvalidToken(Exception):  # noqa: N818  the caller's doing, not an error of ours
-    """A token that is refused. The reason is for the log, never for the answer."""
 
 
 def path(claims: Mapping[str, Any], dotted: str) -> Any:
@@ -32,24 +27,8 @@ def words(claims: Mapping[str, Any], dotted: str) -> list[str]:
     """Return the clear names of a list at a dotted path, in NFC. All else in it is ignored; a text is a list of one."""
     value = path(claims, dotted)
     listed = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    named = [names.normal(word) for word in listed if isinstance(word, str) and len(word) <= _LONGEST]
-    return [name for name in named if len(name) <= _LONGEST and names.is_clear(name)]
-
-
-def short_text(claims: Mapping[str, Any], name: str, default: str | None = None) -> str:
-    """Return a claim of 1 to 255 characters in NFC. Raise InvalidToken where it is missing or is no clear name."""
-    value = claims.get(name, default)
-    text = names.normal(value) if isinstance(value, str) and len(value) <= _LONGEST else ""
-    if len(text) > _LONGEST or not names.is_clear(text):
-        raise InvalidToken(f"{name} is missing or unusable")
-    return text
-
-
-def text_or_empty(claims: Mapping[str, Any], name: str) -> str:
-    """Return a claim of 1 to 255 characters in NFC, or "" where it is missing or unusable."""
-    value = claims.get(name)
-    text = names.normal(value) if isinstance(value, str) and len(value) <= _LONGEST else ""
-    return text if len(text) <= _LONGEST and names.is_clear(text) else ""
+    named = [names.normal(word) for word in listed if isinstance(word, str) and len(word) <= MAX_LENGTH]
+    return [name for name in named if len(name) <= MAX_LENGTH and names.is_clear(name)]
 
 
 def moment(claims: Mapping[str, Any], name: str) -> datetime | None:

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from django.conf import settings
 from jwt import PyJWK
 from jwt.algorithms import OKPAlgorithm
 
+from bearer_tokens.discovery import key_fetcher
+from bearer_tokens.issuers import TrustedIssuer
+from bearer_tokens.jwks_cache import KeyCache, KeysUnavailable
 from orchestrator import local_key, names, person_rules
-from orchestrator.key_cache import KeyCache, discovered_keys, fetch_json
 from orchestrator.person_rules import Condition, PersonRules
+from orchestrator.problems import ServiceUnavailable
 
 ANY_TENANT = "*"
 LOCAL_RULES = PersonRules(signs=(Condition("kind", "equals", "person"),))
@@ -19,15 +22,12 @@ LOCAL_RULES = PersonRules(signs=(Condition("kind", "equals", "person"),))
 
 
 @dataclass(frozen=True)
-class Issuer:
-    """Somebody whose tokens are taken: name and audience are matched exactly, keys found by id.
+class Issuer(TrustedIssuer):
+    """A trusted issuer, the tenants it may assert, and by which rules its tokens are a person's.
 
     `fallback_tenant` stands where a token names none.
     """
 
-    name: str
-    audience: str
-    key: Callable[[str], PyJWK | None]
     tenants: frozenset[str]
     fallback_tenant: str | None
     person_rules: PersonRules = person_rules.DEFAULT
@@ -51,15 +51,27 @@ def issuers() -> Mapping[str, Issuer]:
 
 def _configured(given: Mapping[str, Any], *, alone: bool) -> Issuer:
     """One issuer of the settings. Where there are several, a token must name its tenant."""
-    address = given["jwks_url"]
     return Issuer(
         name=given["issuer"],
         audience=given["audience"],
-        key=KeyCache(partial(fetch_json, address) if address else discovered_keys(given["issuer"])).key,
+        key=_available(KeyCache(key_fetcher(given["issuer"], given["jwks_url"]))),
         tenants=frozenset(map(names.normal, given["tenants"])),
         fallback_tenant="default" if alone else None,
         person_rules=person_rules.read(given.get("person_rules")),
     )
+
+
+def _available(keys: KeyCache) -> Callable[[str], PyJWK | None]:
+    """Return how to find a key. The function raises ServiceUnavailable where no key is known and none can be had."""
+
+    def key(kid: str) -> PyJWK | None:
+        try:
+            return keys.key(kid)
+        except KeysUnavailable as error:
+            detail = "The identity provider cannot be reached."
+            raise ServiceUnavailable(detail, retry_after=error.retry_after) from error
+
+    return key
 
 
 def _local() -> Issuer:

@@ -9,12 +9,12 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 
+from bearer_tokens.subjects import InvalidToken
 from orchestrator import parsing, rate_limit
 from orchestrator.actors import Actor, Origin, Via
 from orchestrator.addresses import client_address
 from orchestrator.auth import bearer, verify
 from orchestrator.bodies import whole_body
-from orchestrator.claims import InvalidToken
 from orchestrator.people.cut_off import cut_off
 from orchestrator.problem_responses import response
 from orchestrator.problems import BadRequest, BodyTooLarge, Problem, Unauthenticated, UnsupportedMediaType
@@ -155,7 +155,7 @@ class Bearer(Middleware):
             rate_limit.take_failure(address)
         except Problem as problem:
             return response(problem, request)
-        return response(Unauthenticated(), request)
+        return response(Unauthenticated(token_sent=bool(bearer(request))), request)
 
 
 class RateLimit(Middleware):

@@ -10,7 +10,10 @@ Schema = dict[str, Any]
 
 _VERSIONS = r'^(\*|"[0-9]+"( *, *"[0-9]+")*)$'
 # RFC 6750, section 3, and RFC 9470, section 3.
-_CHALLENGE = r'^Bearer( error="insufficient_user_authentication"(, [a-z_]+="[^"]+")+)?$'
+_CHALLENGE = (
+    r'^Bearer (realm="orchestrator"(, error="invalid_token")?'
+    r'|error="insufficient_user_authentication"(, [a-z_]+="[^"]+")+)$'
+)
 IF_MATCH = OpenApiParameter(
     "If-Match",
     {"type": "string", "pattern": _VERSIONS},

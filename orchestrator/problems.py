@@ -71,15 +71,17 @@ class BadRequest(Problem):
 class Unauthenticated(Problem):
     """No valid bearer token came with the request. The log says why; the answer does not.
 
-    Send `Authorization: Bearer <token>` with a token that has not expired and was issued for this service.
+    Send `Authorization: Bearer <token>` with a token that has not expired and was issued for this service. If the
+    request had a token, `WWW-Authenticate` says `error="invalid_token"` (RFC 6750, section 3.1): get a new token.
     """
 
     status = 401
     slug = "unauthenticated"
     title = "A valid bearer token is needed"
 
-    def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": "Bearer"})
+    def __init__(self, *, token_sent: bool = False) -> None:
+        error = ', error="invalid_token"' if token_sent else ""
+        super().__init__(headers={"WWW-Authenticate": f'Bearer realm="orchestrator"{error}'})
 
 
 class InsufficientUserAuthentication(Problem):

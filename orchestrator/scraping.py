@@ -68,10 +68,11 @@ def insist_may_scrape(request: HttpRequest) -> None:
         raise _refused(request, "it came by a proxy that TRUSTED_PROXIES does not name")
     if networks and not is_within(address, networks):
         raise _refused(request, "its address is not in METRICS_NETWORKS")
-    if token and not constant_time_compare(bearer(request), token):
+    sent = bearer(request)
+    if token and not constant_time_compare(sent, token):
         log.info("scrape refused", extra={"request": request, "why": "its token is not METRICS_TOKEN"})
         rate_limit.take_failure(address)
-        raise Unauthenticated
+        raise Unauthenticated(token_sent=bool(sent))
 
 
 def _refused(request: HttpRequest, why: str) -> Forbidden:

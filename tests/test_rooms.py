@@ -9,7 +9,11 @@ import pytest
 from django.apps import apps
 
 HERE = Path(__file__).parents[1]
-PACKAGES = [name for name in ("orchestrator", "sessions_app", "audit_app", "agent_mesh") if (HERE / name).is_dir()]
+PACKAGES = [
+    name
+    for name in ("orchestrator", "sessions_app", "audit_app", "agent_mesh", "bearer_tokens")
+    if (HERE / name).is_dir()
+]
 FILES = [path.relative_to(HERE) for name in PACKAGES for path in sorted((HERE / name).rglob("*.py"))]
 DRAWERS = {"utils", "util", "helpers", "common", "core", "base", "services", "selectors", "constants", "signals", "lib"}
 LONGEST_FILE, LONGEST_FUNCTION = 500, 60

@@ -9,10 +9,11 @@ from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.db import connection
 
+from bearer_tokens.subjects import InvalidToken, short_text
 from orchestrator import boundary
 from orchestrator.actors import Identity, Role
 from orchestrator.auth import roles_in, tenant_in, verified_claims
-from orchestrator.claims import InvalidToken, path, short_text, words
+from orchestrator.claims import path, words
 from orchestrator.jwks import Issuer
 from orchestrator.people.models import Person
 from orchestrator.problems import Forbidden, Problem

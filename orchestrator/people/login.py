@@ -21,9 +21,10 @@ from django.views.generic import View
 from mozilla_django_oidc.auth import OIDCAuthenticationBackend
 from mozilla_django_oidc.views import OIDCAuthenticationCallbackView, OIDCAuthenticationRequestView
 
+from bearer_tokens.subjects import InvalidToken, text_or_empty
 from orchestrator import rate_limit
 from orchestrator.addresses import client_address
-from orchestrator.claims import InvalidToken, moment, text_or_empty
+from orchestrator.claims import moment
 from orchestrator.people import id_token, logins
 from orchestrator.people.arriving import arrive
 from orchestrator.people.models import Person

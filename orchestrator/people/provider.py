@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from http.client import HTTPException
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from django.conf import settings
 
+from bearer_tokens.discovery import FETCH_ERRORS, address_in, discovered, post_form
+from bearer_tokens.jwks_cache import FRESH_SECONDS, STALE_SECONDS
 from orchestrator import jwks
-from orchestrator.key_cache import FRESH_SECONDS, STALE_SECONDS, discovered, post_form
 from orchestrator.problems import ServiceUnavailable
 
 RETRY_SECONDS = 5
@@ -68,30 +68,19 @@ class Discovery:
             return
         try:
             self._provider, self._fetched_at = _read(self._fetch()), self._clock()
-        except (OSError, HTTPException, ValueError) as error:
+        except FETCH_ERRORS as error:
             log.warning("the provider could not be discovered", extra={"why": f"{type(error).__name__}: {error}"})
         self._tried_at = self._clock()
 
 
 def _read(document: Mapping[str, Any]) -> Provider:
     """The endpoints of a discovery document (OpenID Connect Discovery, section 3). Raises ValueError."""
-    secure = urlsplit(document["issuer"]).scheme == "https"
     authorization, token, end_session = (
-        _endpoint(document.get(f"{name}_endpoint"), secure=secure) for name in ("authorization", "token", "end_session")
+        address_in(document, f"{name}_endpoint") for name in ("authorization", "token", "end_session")
     )
     if authorization is None or token is None:
         raise ValueError("the discovery document lacks an endpoint")
     return Provider(authorization, token, end_session)
-
-
-def _endpoint(address: object, *, secure: bool) -> str | None:
-    """An address that a browser or we can be sent to; of an https provider only one of https."""
-    if address is None:
-        return None
-    parts = urlsplit(address) if isinstance(address, str) else None
-    if parts is None or not parts.hostname or parts.scheme not in (("https",) if secure else ("https", "http")):
-        raise ValueError("the discovery document has an endpoint that is no address")
-    return str(address)
 
 
 def is_offered() -> bool:

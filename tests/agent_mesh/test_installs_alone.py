@@ -1,4 +1,4 @@
-"""agent_mesh by itself, as `pip install .[mesh]` puts it into an environment that has nothing else."""
+"""agent_mesh and bearer_tokens by themselves, as `pip install .[mesh]` puts them into an empty environment."""
 
 import ast
 import subprocess
@@ -12,13 +12,14 @@ import agent_mesh
 from tests.gunicorn_server import HERE
 
 VERSION = agent_mesh.__version__
-FILES = sorted((HERE / "agent_mesh").rglob("*.py"))
+FILES = sorted(file for name in ("agent_mesh", "bearer_tokens") for file in (HERE / name).rglob("*.py"))
 SEES = """
 import importlib.util, pkgutil, sys
-import agent_mesh
-for module in pkgutil.walk_packages(agent_mesh.__path__, "agent_mesh."):
-    if not module.name.endswith("__main__"):
-        __import__(module.name)
+import agent_mesh, bearer_tokens
+for package in (agent_mesh, bearer_tokens):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith("__main__"):
+            __import__(module.name)
 assert not {"django", "orchestrator", "sessions_app", "audit_app"} & set(sys.modules), "it drags the service in"
 print(agent_mesh.__file__)
 print(*[name for name in ("django", "orchestrator", "sessions_app", "tests") if importlib.util.find_spec(name)])
@@ -34,17 +35,17 @@ def test_no_line_of_it_imports_the_service_or_django() -> None:
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0
                 imported.add((node.module or "").partition(".")[0])
-    ours = imported - set(sys.stdlib_module_names) - {"agent_mesh"}
+    ours = imported - set(sys.stdlib_module_names) - {"agent_mesh", "bearer_tokens"}
     declared = tomllib.loads((HERE / "pyproject.toml").read_text("utf-8"))["project"]
     needed = [*declared["dependencies"], *declared["optional-dependencies"]["mesh"]]
     known = {name.partition(">")[0].partition("[")[0] for name in needed}
-    known |= {"jwt"}  # pyjwt
+    known |= {"jwt", "cryptography"}  # pyjwt[crypto]
     known |= {"anyio", "mcp_types", "pydantic", "starlette", "uvicorn"}  # mcp brings them
     assert ours <= known
 
 
 def test_the_client_and_the_worker_need_httpx_alone() -> None:
-    code = "import sys, agent_mesh.client; assert not {'mcp', 'typer', 'django'} & set(sys.modules)"
+    code = "import sys, agent_mesh.client; assert not {'mcp', 'typer', 'django', 'jwt'} & set(sys.modules)"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=HERE)
 
 
@@ -60,7 +61,7 @@ def test_it_installs_and_imports_where_there_is_no_django(tmp_path: Path) -> Non
     copy = tmp_path / "source"
     copy.mkdir()
     archive = subprocess.run(
-        ["tar", "-c", "--exclude=__pycache__", "agent_mesh", "pyproject.toml", "README.md"],
+        ["tar", "-c", "--exclude=__pycache__", "agent_mesh", "bearer_tokens", "pyproject.toml", "README.md"],
         cwd=HERE,
         capture_output=True,
         check=True,

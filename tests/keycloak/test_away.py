@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from orchestrator.key_cache import UNKNOWN_SECONDS
+from bearer_tokens.jwks_cache import UNKNOWN_SECONDS
 from tests.keycloak.calls import administer, call, service_token, traffic
 from tests.keycloak.server import Keycloak
 

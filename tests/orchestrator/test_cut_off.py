@@ -75,7 +75,7 @@ def test_who_is_cut_off_is_out_after_thirty_seconds_at_the_latest(clock: Clock) 
     clock.now += 0.1
     answer = Api(bearer).get("/sessions")
     assert (answer.status_code, answer.json()["type"]) == (401, "/problems/unauthenticated")
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="orchestrator", error="invalid_token"'
     assert answer.json()["detail"] == Api(None).get("/sessions").json()["detail"]
     assert status(token("alice", roles="operator", agent_roles="")) == 401
     assert SECONDS <= 30

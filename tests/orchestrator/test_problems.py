@@ -85,7 +85,7 @@ def session_path(agent: Api) -> str:
 def test_401_says_how_to_authenticate() -> None:
     answer = Api(None).get("/sessions/1")
     assert_problem(answer, 401, "unauthenticated")
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="orchestrator"'
 
 
 def test_403_for_a_caller_without_a_known_role() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.key_cache import FRESH_SECONDS
+from bearer_tokens.jwks_cache import FRESH_SECONDS
 from orchestrator.people.provider import Discovery
 from orchestrator.problems import ServiceUnavailable
 

@@ -52,7 +52,7 @@ def test_a_public_path_needs_no_token_and_judges_none(path: str) -> None:
 def test_every_other_path_known_or_not_is_401_without_a_token(path: str, method: str) -> None:
     answer = Api(None).send(method, path)
     assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="orchestrator"'
     assert answer.json()["type"] == "/problems/unauthenticated"
 
 

@@ -46,11 +46,14 @@ def test_where_nothing_says_who_may_nobody_may(bearer: str | None, operator: Api
 
 @override_settings(METRICS_TOKEN=TOKEN)
 def test_with_a_token_whoever_does_not_send_it_is_401_and_learns_nothing(operator: Api) -> None:
-    known = [scrape(bearer) for bearer in (None, "", TOKEN[:-1], f"{TOKEN}x", TOKEN.upper(), token(roles="operator"))]
-    known += [operator.get("/metrics"), scrape(Authorization=f"Basic {TOKEN}"), scrape(Authorization=TOKEN)]
-    known += [Api(None).get(f"/metrics?token={TOKEN}"), scrape(Cookie=f"token={TOKEN}")]
-    for answer in known:
-        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+    bad = [scrape(bearer) for bearer in (TOKEN[:-1], f"{TOKEN}x", TOKEN.upper(), token(roles="operator"))]
+    none = [scrape(None), scrape(""), scrape(Authorization=f"Basic {TOKEN}"), scrape(Authorization=TOKEN)]
+    none += [Api(None).get(f"/metrics?token={TOKEN}"), scrape(Cookie=f"token={TOKEN}")]
+    challenge = 'Bearer realm="orchestrator"'
+    assert {answer.headers["WWW-Authenticate"] for answer in none} == {challenge}
+    assert {answer.headers["WWW-Authenticate"] for answer in bad} == {f'{challenge}, error="invalid_token"'}
+    for answer in (*bad, *none, operator.get("/metrics")):
+        assert answer.status_code == 401
         assert "orchestrator_" not in answer.content.decode()
 
 

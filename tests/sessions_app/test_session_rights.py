@@ -233,7 +233,7 @@ def test_nobody_is_let_in_without_a_token() -> None:
             api.get(f"/sessions/{UNKNOWN_ID}"),
         ]
     assert [answer.status_code for answer in answers] == [401] * 4
-    assert {answer.headers["WWW-Authenticate"] for answer in answers} == {"Bearer"}
+    assert {answer.headers["WWW-Authenticate"] for answer in answers} == {'Bearer realm="orchestrator"'}
 
 
 # Acting for somebody.

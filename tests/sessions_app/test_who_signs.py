@@ -123,7 +123,7 @@ def test_nothing_but_a_decision_needs_it(settings: Any) -> None:
     settings.APPROVAL_ACR_VALUES, settings.APPROVAL_MAX_AUTH_AGE_SECONDS = ("mfa",), 1
     approval = ask()
     assert manager().get(where(approval)).status_code == 200
-    assert Api(None).get(where(approval)).headers["WWW-Authenticate"] == "Bearer"
+    assert Api(None).get(where(approval)).headers["WWW-Authenticate"] == 'Bearer realm="orchestrator"'
 
 
 # The login, in the admin.
