@@ -19,6 +19,22 @@ def client_address(request: HttpRequest) -> str | None:
     return str(_address(peer)) if _is_address(peer) else None
 
 
+def counted_address(address: str | None) -> str | None:
+    """Return what failures are counted by: an IPv4 address itself, the first address of the /64 of an IPv6 address.
+
+    A subscriber commonly gets a whole /64 (RFC 6177), so counting single IPv6 addresses would limit nothing.
+    """
+    if address is None:
+        return None
+    read = _address(address)
+    return str(read if isinstance(read, IPv4Address) else IPv6Network((read, 64), strict=False).network_address)
+
+
+def counted_client(request: HttpRequest) -> str | None:
+    """Return what failures of a request's client are counted by. django-axes calls this."""
+    return counted_address(client_address(request))
+
+
 def came_by_a_stranger(request: HttpRequest) -> bool:
     """Whether a proxy that is none of ours, or somebody who poses as one, handed it on."""
     handed_on = any(name in request.headers for name in ("X-Forwarded-For", "X-Real-Ip", "Forwarded", "Via"))

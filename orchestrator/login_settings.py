@@ -38,7 +38,7 @@ AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_CLIENT_IP_CALLABLE = "orchestrator.addresses.client_address"
+AXES_CLIENT_IP_CALLABLE = "orchestrator.addresses.counted_client"
 AXES_LOCKOUT_CALLABLE = "orchestrator.people.break_glass.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False

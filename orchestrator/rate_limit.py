@@ -7,6 +7,7 @@ from functools import cache
 from django.conf import settings
 
 from orchestrator.actors import Actor
+from orchestrator.addresses import counted_address
 from orchestrator.buckets import Buckets, Rate, Taken
 from orchestrator.problems import TooManyRequests
 from orchestrator.redis import redis
@@ -41,11 +42,11 @@ def take(actor: Actor) -> dict[str, str]:
 
 
 def take_failure(address: str | None) -> None:
-    """A failed authentication from this address. Raises TooManyRequests."""
+    """Count a failed authentication from an address, IPv6 by /64. Raise TooManyRequests where there were too many."""
     buckets = of_failures()
     if buckets is None:
         return
-    taken = buckets.take(_key("failure", address or ""))
+    taken = buckets.take(_key("failure", counted_address(address) or ""))
     if not taken.allowed:
         raise TooManyRequests(taken.retry_after, {})
 

@@ -120,7 +120,7 @@ answered at once. gunicorn sets half of WEB_THREADS."""
 RATE_LIMIT = env.rate("RATE_LIMIT", "6000/60")
 """How often a subject may call: "600/60" is 600 calls in 60 seconds, which may come at once. "off" is no limit."""
 AUTH_FAILURE_LIMIT = env.rate("AUTH_FAILURE_LIMIT", "60/60")
-"""How often an address may fail to authenticate."""
+"""How often an address may fail to authenticate, an IPv6 address together with its /64."""
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 """The networks of our own proxies: only what they say of the caller's address is believed."""
 

@@ -31,12 +31,13 @@ class PasswordForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no t
         return name
 
     def clean(self) -> dict[str, Any]:
-        """Whom they are; a failure counts against the address, whatever the name. Raises TooManyRequests."""
-        try:
-            cleaned: dict[str, Any] = super().clean()
-        except forms.ValidationError:
-            rate_limit.take_failure(client_address(self.request))
-            raise
+        """Return who they are. Raise TooManyRequests where there were too many attempts from the address.
+
+        Each attempt counts, whatever the name, and before the password is checked: a failure leaves a row, so the rows
+        of an address are bounded.
+        """
+        rate_limit.take_failure(client_address(self.request))
+        cleaned: dict[str, Any] = super().clean()
         return cleaned
 
     def confirm_login_allowed(self, user: AbstractBaseUser) -> None:

@@ -165,12 +165,40 @@ def test_a_name_that_is_too_long_to_be_counted_is_refused(root: Person) -> None:
     assert "at most 255 characters" in answer.content.decode()
 
 
-def test_failures_are_limited_by_address_whatever_the_name(root: Person, settings: Any) -> None:
+@pytest.fixture
+def three_attempts(settings: Any) -> Iterator[None]:
     settings.AUTH_FAILURE_LIMIT = (3, 600)
     rate_limit.of_failures.cache_clear()
-    statuses = [attempt(client(), f"name-{turn}").status_code for turn in range(4)]
+    yield
     rate_limit.of_failures.cache_clear()
+
+
+def test_failures_are_limited_by_address_whatever_the_name(root: Person, three_attempts: None) -> None:
+    statuses = [attempt(client(), f"name-{turn}").status_code for turn in range(4)]
     assert statuses == [200, 200, 200, 429]
+
+
+def test_attempts_beyond_the_limit_leave_no_row_and_try_no_password(root: Person, three_attempts: None) -> None:
+    for turn in range(10):
+        attempt(client(), f"name-{turn}", headers={"User-Agent": f"agent {turn}"})
+    assert AccessAttempt.objects.count() == 3
+    browser = client()
+    assert attempt(browser).status_code == 429
+    assert not is_in(browser)
+
+
+def test_attempts_from_one_64_are_counted_together(root: Person, three_attempts: None) -> None:
+    for turn in range(4):
+        last = attempt(client(), f"name-{turn}", REMOTE_ADDR=f"2001:db8::{turn}")
+    assert last.status_code == 429
+    assert attempt(client(), "another", REMOTE_ADDR="2001:db8:0:1::1").status_code == 200
+
+
+def test_the_lock_of_a_name_is_for_the_whole_64(root: Person) -> None:
+    for turn in range(LIMIT):
+        attempt(client(), password="wrong", REMOTE_ADDR=f"2001:db8::{turn}")
+    assert attempt(client(), REMOTE_ADDR="2001:db8::9:9").status_code == 429
+    assert attempt(client(), REMOTE_ADDR="2001:db8:0:1::1").status_code == 302
 
 
 # Switched off.

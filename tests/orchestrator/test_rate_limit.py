@@ -9,7 +9,7 @@ import pytest
 from django.test import RequestFactory
 
 from orchestrator import rate_limit
-from orchestrator.addresses import client_address
+from orchestrator.addresses import client_address, counted_address
 from orchestrator.buckets import Buckets, Rate
 from orchestrator.redis import Redis
 from orchestrator.settings_source import settings_of
@@ -190,6 +190,34 @@ def test_behind_a_proxy_of_ours_each_address_has_a_bucket_of_its_own(
     assert called("nonsense", 1, X_Forwarded_For="203.0.113.8") == [401]
     # Whatever a stranger writes in front of its own address.
     assert called("nonsense", 1, X_Forwarded_For="198.51.100.1, 203.0.113.7") == [429]
+
+
+def test_ipv6_addresses_of_one_64_share_a_bucket_and_mapped_ones_are_ipv4(
+    three_failures_a_minute: Clock, settings: Any
+) -> None:
+    settings.TRUSTED_PROXIES = (ip_network("127.0.0.0/8"),)
+
+    def failed(*addresses: str) -> list[int]:
+        return [called("nonsense", 1, X_Forwarded_For=address)[0] for address in addresses]
+
+    assert failed("2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::", "2001:db8::4") == [401, 401, 401, 429]
+    assert failed("2001:db8:0:1::1", "2001:db8:1::1") == [401, 401]
+    assert failed("203.0.113.7", "::ffff:203.0.113.7", "::ffff:cb00:7107", "203.0.113.7") == [401, 401, 401, 429]
+    assert failed("::ffff:203.0.113.8", "203.0.113.9") == [401, 401]
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("::1", "::"),
+        (None, None),
+    ],
+)
+def test_an_ipv6_address_counts_as_its_64(address: str | None, counted: str | None) -> None:
+    assert counted_address(address) == counted
 
 
 ADDRESSES: list[tuple[str, str, str | None]] = [
