@@ -18,7 +18,9 @@ _logger = logging.getLogger(__name__)
 
 
 class Keeper:
-    """Sends a heartbeat every so many seconds, for as long as the block runs.
+    """Sends a heartbeat at once and then every so many seconds, for as long as the block runs.
+
+    The first one tells the service that the task arrived: a lease that nobody used is a lost delivery and no attempt.
 
     A cancel that is asked for, or a lease that is gone, is told to the work. While the service cannot be reached it
     goes on trying, and takes the lease for lost once it has run out by this machine's clock. Whether it has is for the
@@ -55,7 +57,7 @@ class Keeper:
             self._over.set()
 
     def _keep(self) -> None:
-        pause = self._interval
+        pause = 0.0
         while not self._over.wait(pause) and not self._work.lost:
             with self._turn:
                 pause = self._interval if self._over.is_set() or self._beat() else min(1.0, self._interval / 3)

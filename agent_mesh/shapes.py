@@ -105,7 +105,10 @@ class Attempt(TypedDict):
     holder: str
     claimed_at: str
     ended_at: str | None
-    outcome: Literal["completed", "failed", "released", "lease-lost", "force-released", "deadline-exceeded"] | None
+    outcome: (
+        Literal["completed", "failed", "released", "lease-lost", "lost-delivery", "force-released", "deadline-exceeded"]
+        | None
+    )
     error: Failure | None
 
 

@@ -50,7 +50,10 @@ class Action(StrEnum):
     TASK_CLAIMED = "task.claimed", "Somebody took it, with a lease."
     TASK_RELEASED = "task.released", "Its holder handed it back; the attempt does not count."
     TASK_FORCE_RELEASED = "task.force_released", "An operator took it from its holder; the attempt does not count."
-    TASK_REQUEUED = "task.requeued", "An attempt failed or its lease ran out, and another may follow."
+    TASK_REQUEUED = (
+        "task.requeued",
+        "An attempt failed, its lease ran out or its delivery was lost, and another may follow.",
+    )
     TASK_COMPLETED = "task.completed", "Its holder did it."
     TASK_FAILED = "task.failed", "It will not be done."
     TASK_CANCEL_REQUESTED = "task.cancel_requested", "Its end was asked for while somebody held it."

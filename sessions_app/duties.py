@@ -37,6 +37,11 @@ CANCEL_UNWANTED = Duty(
     lambda actor: permissions.visible(Task, actor).filter(lapse.UNWANTED).order_by("lease_expires_at"),
     lambda rows, by: lapse.cancel_unwanted(rows, actor=by),
 )
+REQUEUE_LOST_DELIVERIES = Duty(
+    "requeue_lost_deliveries",
+    lambda actor: permissions.visible(Task, actor).filter(lapse.UNDELIVERED).order_by("lease_expires_at"),
+    lambda rows, by: lapse.requeue_lost_deliveries(rows, actor=by),
+)
 FAIL_EXHAUSTED = Duty(
     "fail_exhausted_tasks",
     lambda actor: permissions.visible(Task, actor).filter(lapse.EXHAUSTED).order_by("lease_expires_at"),
@@ -62,6 +67,7 @@ DEADLINE_DUTIES: tuple[tuple[Duty, str], ...] = (
 
 LEASE_DUTIES: tuple[tuple[Duty, str], ...] = (
     (CANCEL_UNWANTED, "cancelled with their lease"),
+    (REQUEUE_LOST_DELIVERIES, "put back undelivered"),
     (FAIL_EXHAUSTED, "failed without an attempt left"),
     (REQUEUE_LAPSED, "put back after their lease"),
 )

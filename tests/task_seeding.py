@@ -28,6 +28,7 @@ _TYPES = ("routing", "routing", "notification", "approval")
 _STATUSES = {3: "pending", 7: "pending", 11: "active", 15: "failed", 19: "cancelled"}
 _BEGUN = ("active", "completed", "failed")
 _MAX_ATTEMPTS = 3
+_LEASE_SECONDS = 60
 _BLOCK = 10_000
 
 
@@ -47,6 +48,7 @@ class Row:
     deadline: datetime | None = None
     attempt: int = 1
     lease_expires: datetime | None = None
+    is_used: bool = True
     cancel_requested: bool = False
     retry_of: str | None = None
     trace: str = ""
@@ -56,7 +58,7 @@ class Row:
         """It, as COPY reads it."""
         epoch = self.attempt if self.status in _BEGUN else 0
         lease = (
-            (HEAD, epoch, 60, self.lease_expires, "local", "worker")
+            (HEAD, epoch, _LEASE_SECONDS, self.lease_expires, "local", "worker")
             if self.status == "active"
             else (None, epoch, None, None, None, None)
         )
@@ -69,7 +71,10 @@ class Row:
     def attempt_line(self, pk: str) -> str:
         """Its last attempt, as COPY reads it: ended unless it is active."""
         ended = (None,) * 3 if self.status == "active" else (self.created, self.status, HEAD)
-        return _line(uuid7(), pk, self.attempt, self.attempt, "local", "worker", HEAD, self.created, *ended)
+        claimed = self.created
+        if self.lease_expires is not None and not self.is_used:
+            claimed = self.lease_expires - timedelta(seconds=_LEASE_SECONDS)
+        return _line(uuid7(), pk, self.attempt, self.attempt, "local", "worker", HEAD, claimed, *ended)
 
 
 def company(owner: Owner, count: int) -> list[str]:
@@ -77,7 +82,8 @@ def company(owner: Owner, count: int) -> list[str]:
 
     One in a hundred is another tenant's. Of the rest one in a thousand has RARE_ROLE at either end, RARE_PERSON,
     RARE_STATUS or RARE_TYPE. Of those that are held, one in five has lapsed: a third of these was to be cancelled, a
-    third had its last attempt. One in a hundred has a deadline behind it, if it is open; of those that wait one in nine
+    third had its last attempt, and a quarter was never used. One in a hundred has a deadline behind it, if it is open;
+    of those that wait one in nine
     may not begin yet, and one in nine had to wait. One in three that failed was tried again.
     """
     now = datetime.now().astimezone()
@@ -157,6 +163,7 @@ def _of_company(n: int, count: int, now: datetime, ids: Sequence[str]) -> Row:
         deadline=(now - hour if n % 100 == 61 else now + hour) if n % 100 > 50 else None,
         attempt=_MAX_ATTEMPTS if n % 3 == 1 else 1,
         lease_expires=now - hour if lapsed else now + hour,
+        is_used=n % 4 > 0,
         cancel_requested=status == "active" and n % 3 == 2,
         retry_of=ids[before] if before >= 0 and n % 3 == 0 and _STATUSES.get(before % 23) == "failed" else None,
         trace=f"trace-{n // TASKS_A_TRACE}",

@@ -22,6 +22,7 @@ _BADGES = {
     "expired": "warning",
     "cut off": "danger",
     "lease-lost": "danger",
+    "lost-delivery": "warning",
     "deadline-exceeded": "danger",
     "force-released": "warning",
 }

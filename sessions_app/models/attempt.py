@@ -17,6 +17,7 @@ class AttemptOutcome(models.TextChoices):
     FAILED = "failed"
     RELEASED = "released"
     LEASE_LOST = "lease-lost"
+    LOST_DELIVERY = "lost-delivery"
     FORCE_RELEASED = "force-released"
     DEADLINE_EXCEEDED = "deadline-exceeded"
 
@@ -50,6 +51,14 @@ class Attempt(models.Model):
         """One row for each epoch of a task."""
 
         db_table = "task_attempts"
+        indexes: ClassVar = [
+            # For the sweep: how many deliveries of a task were lost, however often it was handed back.
+            models.Index(
+                fields=["task"],
+                condition=models.Q(outcome=AttemptOutcome.LOST_DELIVERY),
+                name="task_attempts_lost_deliveries",
+            ),
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["task", "epoch"], name="task_attempts_epoch"),
             models.CheckConstraint(name="task_attempts_outcome", condition=models.Q(outcome__in=AttemptOutcome.values)),

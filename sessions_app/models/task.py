@@ -81,6 +81,9 @@ class Task(Recorded):
     # Hex of the scoped key hash, never the raw key. Being once is the business of the idempotency records.
     idempotency_key = models.CharField(max_length=64, null=True)
 
+    # How many deliveries of the task were lost, where the query that read the row counted them.
+    lost_deliveries: int
+
     class Meta:
         """Table and index names of the system this one replaces; what is ours has names of its own."""
 

@@ -11,6 +11,7 @@ from sessions_app.models.task import TaskStatus
 from sessions_app.transitions import attempts
 from sessions_app.transitions.backoff import requeue_after_a_pause
 from sessions_app.transitions.change import changed
+from sessions_app.transitions.deliveries import lost_before, requeue_undelivered
 from sessions_app.transitions.ending import close_approvals
 
 OVERDUE = {"code": "deadline-exceeded", "message": "Its deadline passed before it was done."}
@@ -34,7 +35,14 @@ def hand_back(
 
 
 def lose(task: Task, action: Action, *, actor: Actor, reason: str) -> Task:
-    """Its lease ran out: the attempt is lost, and the next one comes after a pause, or not at all."""
+    """Its lease ran out: the attempt is lost, and the next one comes after a pause, or not at all.
+
+    A lost delivery is followed by the same attempt.
+    """
+    lost = lost_before(task)
+    if lost is not None and not task.cancel_requested and not task.is_past_deadline():
+        outcome = AttemptOutcome.LOST_DELIVERY
+        return let_go(task, action, lambda row: requeue_undelivered(row, lost), outcome, actor=actor, reason=reason)
     is_last = task.attempt >= task.max_attempts
     further = (Action.TASK_FAILED, fail_with(EXHAUSTED)) if is_last else (action, requeue_after_a_pause)
     word, move = _end(task) or further

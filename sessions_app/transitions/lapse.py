@@ -18,6 +18,7 @@ from sessions_app.models.task import OPEN, TaskStatus
 from sessions_app.transitions import attempts, handing_back
 from sessions_app.transitions.backoff import requeue_after_a_pause
 from sessions_app.transitions.batch import change_many
+from sessions_app.transitions.deliveries import NOT_DELIVERED, lost_deliveries, requeue_undelivered
 from sessions_app.transitions.ending import close_approvals
 from sessions_app.transitions.handing_back import Move, fail_with
 
@@ -30,9 +31,12 @@ CALLED_OFF = _PAST_DEADLINE & Q(cancel_requested=True)
 """Past their deadline, and their end was asked for."""
 UNWANTED = LAPSED & Q(cancel_requested=True)
 """Lapsed, and their end was asked for."""
-EXHAUSTED = LAPSED & Q(cancel_requested=False, attempt__gte=F("max_attempts"))
+UNDELIVERED = LAPSED & Q(cancel_requested=False) & NOT_DELIVERED
+"""Lapsed without any use of the token, so that the attempt does not count."""
+_LOST = LAPSED & Q(cancel_requested=False) & ~NOT_DELIVERED
+EXHAUSTED = _LOST & Q(attempt__gte=F("max_attempts"))
 """Lapsed, and it was the last attempt."""
-REPEATABLE = LAPSED & Q(cancel_requested=False, attempt__lt=F("max_attempts"))
+REPEATABLE = _LOST & Q(attempt__lt=F("max_attempts"))
 """Lapsed, with attempts left."""
 
 
@@ -66,6 +70,13 @@ def fail_exhausted(rows: QuerySet[Task], *, actor: Actor) -> int:
     """Fail exhausted tasks. How many."""
     ending = Ending(Action.TASK_FAILED, "attempts-exhausted", AttemptOutcome.LEASE_LOST)
     return _move(rows, ending, fail_with(handing_back.EXHAUSTED), actor=actor)
+
+
+def requeue_lost_deliveries(rows: QuerySet[Task], *, actor: Actor) -> int:
+    """Put undelivered tasks back as the same attempt, each after a pause of its own. Return how many."""
+    ending = Ending(Action.TASK_REQUEUED, "lost-delivery", AttemptOutcome.LOST_DELIVERY)
+    counted = rows.annotate(lost_deliveries=lost_deliveries())  # type: ignore[no-redef]  # declared by the model
+    return _move(counted, ending, lambda task: requeue_undelivered(task, task.lost_deliveries), actor=actor)
 
 
 def requeue_lapsed(rows: QuerySet[Task], *, actor: Actor) -> int:

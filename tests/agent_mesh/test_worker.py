@@ -15,6 +15,7 @@ from agent_mesh.agreement import NotApproved
 from agent_mesh.problems import Refused, Unreachable
 from agent_mesh.work import CannotDo, NotWanted, Work
 from agent_mesh.worker import Worker
+from audit_app.trail import instant
 from sessions_app.models import Approval, Task
 from tests.agent_mesh.in_process import Meddle, Wire, client, lost, problem, refused
 from tests.api import Api, token
@@ -140,6 +141,22 @@ def test_signs_of_life_keep_the_lease_and_tell_how_far_it_is() -> None:
     assert (task.status, task.progress) == ("completed", {"percent": 40, "message": "17 of 41"})
     assert any(request.url.path.endswith("/heartbeat") for request in wire.sent)
     assert refusals(task) == []
+
+
+def test_the_service_hears_at_once_that_a_task_arrived() -> None:
+    finn = worker(heartbeat_seconds=PATIENCE)
+    task = routed(task_type="invoices")
+
+    @finn.handles("invoices")
+    def check(work: Work) -> None:
+        claimed_until = work.task["lease"]["expires_at"]
+        ends_at = stored(task).lease_expires_at
+        while ends_at is not None and instant(ends_at) == claimed_until:
+            work.wait(0.02)
+            ends_at = stored(task).lease_expires_at
+
+    assert finn.run_until_empty() == 1
+    assert stored(task).status == "completed"
 
 
 def test_progress_that_makes_no_sense_is_the_handlers_mistake() -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import IO
 
 import pytest
@@ -19,6 +20,8 @@ from tests.sessions_app.task_calls import attempts, routed, stored
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 PATIENCE = 60
+LEASE = timedelta(seconds=10)
+"""As the worker asks for it."""
 
 
 @contextmanager
@@ -58,11 +61,21 @@ def comes_to(task: Task, status: str) -> Task:
     return stored(task)
 
 
+def wait_for_heartbeat(task: Task) -> None:
+    """Wait until the lease ends later than its claim said."""
+    [attempt] = attempts(task)
+    deadline = time.monotonic() + PATIENCE
+    while stored(task).lease_expires_at == attempt.claimed_at + LEASE:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_worker_that_is_killed_is_taken_over_from() -> None:
     with serving() as base:
         task = routed(task_type="invoices")
         with started(base, PATIENCE) as first:
             wait_for(first, f"begun {task.pk} 1")
+            wait_for_heartbeat(task)
             first.kill()
             first.wait()
             assert stored(task).status == "active"

@@ -17,7 +17,7 @@ from sessions_app.transitions import person as people
 from tests.admin import APPROVALS, PASSWORD, SESSIONS, TASKS, Browser, person
 from tests.api import Api, token
 from tests.audit_app.seals import Place, findings, run, seal
-from tests.sessions_app import approval_calls, task_states
+from tests.sessions_app import approval_calls, task_calls, task_states
 from tests.sessions_app.session_calls import overdue_session, session_in, somebody
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -180,7 +180,8 @@ def test_the_housekeeping_produces_these_words_and_names_each_duty() -> None:
     overdue_session("pending")
     task_states.lapsed()
     task_states.cancelled(task_states.held(lasting=SOON)[0])
-    task_states.lapsed(task_states.pending(max_attempts=1))
+    task_calls.lapse(task_states.active())
+    task_calls.lapse(task_states.active(task_states.pending(max_attempts=1)))
     approval_calls.ask(lasting=timedelta(0))
     soon = task_states.pending(deadline=datetime.now(UTC) + SOON)
     approval_calls.ask(soon)
@@ -191,7 +192,7 @@ def test_the_housekeeping_produces_these_words_and_names_each_duty() -> None:
     assert {event.actor_kind for event in done} == {"job"}
     assert {event.actor_subject for event in done} == {
         *("job:expire_sessions", "job:expire_approvals", "job:fail_overdue_tasks", "job:cancel_unwanted_tasks"),
-        *("job:fail_exhausted_tasks", "job:requeue_lapsed_tasks"),
+        *("job:fail_exhausted_tasks", "job:requeue_lapsed_tasks", "job:requeue_lost_deliveries"),
     }
     assert all(event.reason for event in done)
 

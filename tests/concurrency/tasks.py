@@ -30,8 +30,8 @@ TERMINAL = {state for state, targets in LEGAL.items() if not targets}
 OUTCOMES = {
     "task.completed": {"completed"},
     "task.released": {"released"},
-    "task.force_released": {"force-released", "lease-lost"},
-    "task.requeued": {"failed", "lease-lost"},
+    "task.force_released": {"force-released", "lease-lost", "lost-delivery"},
+    "task.requeued": {"failed", "lease-lost", "lost-delivery"},
     "task.failed": {"failed", "released", "force-released", "lease-lost", "deadline-exceeded"},
     "task.cancelled": {"failed", "released", "force-released", "lease-lost", "deadline-exceeded"},
 }

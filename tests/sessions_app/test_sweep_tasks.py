@@ -45,7 +45,7 @@ def swept() -> str:
 def sentence(overdue: int = 0, called_off: int = 0, unwanted: int = 0, exhausted: int = 0, put_back: int = 0) -> str:
     return (
         f"Tasks: {overdue} failed past their deadline, {called_off} cancelled at their deadline."
-        f" Leases: {unwanted} cancelled with their lease,"
+        f" Leases: {unwanted} cancelled with their lease, 0 put back undelivered,"
         f" {exhausted} failed without an attempt left, {put_back} put back after their lease."
     )
 

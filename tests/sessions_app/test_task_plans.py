@@ -46,7 +46,7 @@ ROLES = ("archive", "finance", "legal", "manager", "research")
 SCHEDULED, BEGUN = "finance", "manager"
 """The role of which ROWS may not begin yet, before all others of theirs; and the one of which a fifth as many have."""
 OURS = {index.name for index in Task._meta.indexes if not index.name.startswith("idx_")}
-OURS |= {"tasks_retry_of", "task_attempts_epoch"}
+OURS |= {"tasks_retry_of", "task_attempts_epoch", "task_attempts_lost_deliveries"}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -36,7 +36,7 @@ from sessions_app.transitions.approvals.subject import Subject
 from sessions_app.transitions.batch import create_many
 from sessions_app.transitions.change import changed, create, lock
 from sessions_app.transitions.ending import count_settled
-from sessions_app.transitions.lapse import REPEATABLE, requeue_lapsed
+from sessions_app.transitions.lapse import REPEATABLE, UNDELIVERED, requeue_lapsed, requeue_lost_deliveries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +93,7 @@ def request(task: Task, question: Question, *, actor: Actor) -> Approval:
     admit(actor)
     fresh = lock(task)
     if fresh.is_lapsed() and not fresh.is_past_deadline():
+        requeue_lost_deliveries(Task.objects.filter(UNDELIVERED, pk=fresh.pk), actor=actor)
         requeue_lapsed(Task.objects.filter(REPEATABLE, pk=fresh.pk), actor=actor)
         fresh = lock(task)
     if fresh.is_terminal or fresh.is_lapsed() or fresh.is_past_deadline():
