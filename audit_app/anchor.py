@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audit_app.models import AuditSeal
+from audit_app.statement import GENESIS
 
 # What reading a line of something else may raise.
 _NO_LINE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
@@ -18,12 +19,20 @@ _NO_LINE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 _TAIL_BYTES = 64 * 1024
 
 
+_OPENING = "anchor/v1"
+"""What the first line of a file says of itself. An emptied file has none, and so is no anchor that was just begun."""
+
+
 @dataclass(frozen=True, slots=True)
 class Anchored:
     """What a line keeps of a seal."""
 
     number: int
     hash: bytes
+
+
+NOTHING_YET = Anchored(0, GENESIS)
+"""What the anchor has last where it was begun, and no seal is in it yet."""
 
 
 def line(seal: AuditSeal) -> str:
@@ -38,9 +47,17 @@ def line(seal: AuditSeal) -> str:
     return json.dumps(kept, sort_keys=True, separators=(",", ":"))
 
 
+def begin(path: Path) -> None:
+    """Begin a file, by a line that says so. Raises OSError."""
+    _append(path, json.dumps({"opened": _OPENING}, separators=(",", ":")).encode() + b"\n")
+
+
 def append(path: Path, seals: Iterable[AuditSeal]) -> None:
     """Add a line for each, and see them on the disk before returning. Raises OSError."""
-    written = "".join(f"{line(seal)}\n" for seal in seals).encode()
+    _append(path, "".join(f"{line(seal)}\n" for seal in seals).encode())
+
+
+def _append(path: Path, written: bytes) -> None:
     if not written:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,18 +74,31 @@ def append(path: Path, seals: Iterable[AuditSeal]) -> None:
         os.close(descriptor)
 
 
-def last_number(path: Path) -> int:
-    """The number of the newest seal in the file; 0 where there is none. Raises OSError.
+def last(path: Path) -> Anchored | None:
+    """Return the newest seal in the file, NOTHING_YET where it was only begun, None where it is missing or empty.
 
-    Read from its end, where the newest stands: the file grows for ever.
+    Read from its end, where the newest stands: the file grows for ever. Raises OSError.
     """
     if not path.exists():
-        return 0
+        return None
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
         near = file.read().decode("utf-8", "replace").splitlines()
-    found = max((one.number for one in _lines(near)), default=0)
-    return found or max((one.number for one in read(path)), default=0)
+    newest = max(_lines(near), default=None, key=_number) or max(read(path), default=None, key=_number)
+    return newest or (NOTHING_YET if _was_begun(path) else None)
+
+
+def _number(one: Anchored) -> int:
+    return one.number
+
+
+def _was_begun(path: Path) -> bool:
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        first = lines.readline(_TAIL_BYTES)
+    try:
+        return bool(json.loads(first)["opened"] == _OPENING)
+    except _NO_LINE:
+        return False
 
 
 def read(path: Path) -> Iterator[Anchored]:

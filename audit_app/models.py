@@ -125,3 +125,19 @@ class AuditSeal(models.Model):
         constraints: ClassVar = [
             models.CheckConstraint(name="audit_seals_number", condition=models.Q(number__gte=1, size__gte=1)),
         ]
+
+
+class SealerState(models.Model):
+    """What a part of the sealer was in trouble with when it last ran, for `/health` and `/metrics`."""
+
+    # The part: the sealer itself, or one place that seals are written to.
+    part = models.CharField(max_length=40, primary_key=True)
+    # The code of its trouble; empty where it is in order.
+    problem = models.CharField(max_length=40, default="")
+    # Since when it is in trouble, by the database's clock.
+    since = models.DateTimeField(null=True)
+
+    class Meta:
+        """One row for each part that was ever in trouble."""
+
+        db_table = "audit_sealer_state"

@@ -7,6 +7,7 @@ earlier eras, from before a dump was restored into a new cluster, have no runnin
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,8 +17,10 @@ from django.conf import settings
 from django.db import connection
 from prometheus_client.core import Metric
 
-from audit_app import anchor, eras, merkle, seal_keys
+from audit_app import anchor, eras, merkle, seal_keys, sealer_state
+from audit_app.anchor_agreement import begin_anchor, last_anchored, require_agreement
 from audit_app.models import AuditSeal
+from audit_app.sealer_state import AnchorUnwritable, SealingStopped
 from audit_app.statement import FIRST_ERA, GENESIS, Place, Statement, hash_of, signed
 from orchestrator import boundary
 from orchestrator.clock import database_now
@@ -29,6 +32,9 @@ MOST = 10_000
 EVERY_SECONDS = 30
 """How long an event waits for a seal, where fewer wait than one is over."""
 
+_LEAST_LAG_SECONDS = 0.1
+"""The lag where an event waits whose time is not over yet, by a clock that was set back."""
+
 _ONE_AT_A_TIME = 0x5EA1
 """The advisory lock of the sealer."""
 
@@ -39,9 +45,11 @@ SELECT era, xid::text AS written, id, hash FROM audit_events
 WHERE {_AFTER} AND (era < {eras.PRESENT} OR xid < pg_snapshot_xmin(pg_current_snapshot()))
 ORDER BY era, xid, id LIMIT {MOST}
 """
+# The age of the oldest event that waits, null where none does; and whether the last seal is over what is there.
 _OLDEST = f"""
-SELECT extract(epoch FROM clock_timestamp() - timestamp)::float FROM audit_events
-WHERE {_AFTER} ORDER BY era, xid, id LIMIT 1
+SELECT (SELECT extract(epoch FROM clock_timestamp() - timestamp)::float FROM audit_events
+    WHERE {_AFTER} ORDER BY era, xid, id LIMIT 1),
+  EXISTS (SELECT FROM audit_events WHERE (era, xid, id) >= (%s, %s::text::xid8, %s))
 """
 _COUNT = f"SELECT count(*) FROM (SELECT FROM audit_events WHERE {_AFTER} LIMIT {MOST}) AS waiting"
 _START = Place(FIRST_ERA, 0, UUID(int=0))
@@ -49,12 +57,22 @@ _START = Place(FIRST_ERA, 0, UUID(int=0))
 log = logging.getLogger(__name__)
 
 
-class KeyChanged(Exception):  # noqa: N818  the one who runs the sealer has to act
+class KeyChanged(SealingStopped):
     """The signing key is another than the last seal's, and that one is not there to say so."""
 
+    problem = "key-changed"
 
-class EraNotBegun(Exception):  # noqa: N818  the one who restored the database has to act
+
+class KeyUnreadable(SealingStopped):
+    """A key file cannot be read or made."""
+
+    problem = "key-unreadable"
+
+
+class EraNotBegun(SealingStopped):
     """The database was restored into a new cluster, and nobody said so."""
+
+    problem = "era-not-begun"
 
     def __str__(self) -> str:
         return (
@@ -66,32 +84,54 @@ class EraNotBegun(Exception):  # noqa: N818  the one who restored the database h
 def seal_all() -> int:
     """Seal what there is to seal, by as many seals as it takes; how many. Then bring the anchor up to date.
 
-    One at a time: where another sealer is at work, this one leaves it to that. Raises KeyChanged, EraNotBegun, OSError
-    and ValueError where a key or the anchor cannot be read or written, ServiceUnavailable where the database is away.
+    One at a time: where another sealer is at work, this one leaves it to that. Raises SealingStopped and
+    AnchorUnwritable, which are recorded for `/health` as well, and ServiceUnavailable where the database is away.
     """
-    key = seal_keys.signing_key()
-    count = 0
-    while (made := boundary.write(lambda: _seal(key))) is not None:
-        count += 1
-        # Not before it sealed: a key that the former one did not vouch for is trusted by nobody.
-        seal_keys.publish(key.public_key())
-        log.info("sealed", extra={"seal": made.number, "events": made.size, "hash": bytes(made.hash).hex()})
-    _bring_anchor_up_to_date()
-    return count
+    return _round(due=True)
 
 
 def seal_due() -> int:
     """Seal where the oldest event has waited for long enough, or as many wait as one seal is over; how many seals.
 
-    However often it is asked: a seal for every few events would make verification slow. Raises what `seal_all()` does.
+    However often it is called: a seal for every few events would make verification slow. The anchor is compared and
+    brought up to date by each call. Raises what `seal_all()` does.
     """
     lag, waiting = boundary.read(lambda: (_lag(), _waiting()))
-    return seal_all() if lag >= EVERY_SECONDS or waiting >= MOST else 0
+    return _round(due=lag >= EVERY_SECONDS or waiting >= MOST)
 
 
-def health() -> dict[str, float]:
-    """What `/health` tells of the seals."""
-    return {"seal_lag_seconds": round(lag_seconds(), 1)}
+def _round(*, due: bool) -> int:
+    """Compare, seal where that is due, then anchor what was sealed now or could not be anchored before."""
+    with sealer_state.recorded(sealer_state.SEALER):
+        compare_with_anchor()
+        count = _seal_what_waits() if due else 0
+    with sealer_state.recorded(sealer_state.ANCHOR):
+        _bring_anchor_up_to_date()
+    return count
+
+
+def _seal_what_waits() -> int:
+    with _keys():
+        key = seal_keys.signing_key()
+    count = 0
+    while (made := boundary.write(lambda: _seal(key))) is not None:
+        count += 1
+        # Not before it sealed: a key that the former one did not vouch for is trusted by nobody.
+        with _keys():
+            seal_keys.publish(key.public_key())
+        log.info("sealed", extra={"seal": made.number, "events": made.size, "hash": bytes(made.hash).hex()})
+    return count
+
+
+def health() -> dict[str, object]:
+    """Return what `/health` says of the seals; the service is degraded while they cannot be made or anchored."""
+    troubles = boundary.read(sealer_state.troubles)
+    problems = sorted({state.problem for state in troubles.values()})
+    return {
+        "status": "degraded" if problems else "healthy",
+        "seal_lag_seconds": round(lag_seconds(), 1),
+        "problems": problems,
+    }
 
 
 def measured() -> Iterator[Metric]:
@@ -100,7 +140,16 @@ def measured() -> Iterator[Metric]:
     lag.add_metric([], _lag())
     waiting = gauge("audit_unsealed_events", f"How many events wait for a seal, as far as {MOST}.")
     waiting.add_metric([], _waiting())
-    yield from (lag, waiting)
+    trouble = gauge(
+        "audit_sealing_trouble_seconds",
+        "For how long a part of sealing is in trouble; 0 where it is in order.",
+        ["part"],
+    )
+    troubles, now = sealer_state.troubles(), database_now()
+    for part in sealer_state.PARTS:
+        since = troubles[part].since if part in troubles else None
+        trouble.add_metric([part], max(1.0, (now - since).total_seconds()) if since else 0.0)
+    yield from (lag, waiting, trouble)
 
 
 def lag_seconds() -> float:
@@ -109,14 +158,23 @@ def lag_seconds() -> float:
 
 
 def _lag() -> float:
+    """Return 0 only where no event waits, and the last seal is not over a place beyond all events."""
     seal = AuditSeal.objects.order_by("-number").first()
+    place = _place_of(seal)
     with connection.cursor() as cursor:
         if seal is not None and eras.has_to_begin(cursor):
             # Nothing is sealed any more, and what waits is not known by its place.
-            return (database_now() - seal.sealed_at).total_seconds()
-        cursor.execute(_OLDEST, _values(_place_of(seal)))
-        row = cursor.fetchone()
-    return max(0.0, float(row[0])) if row else 0.0
+            return _since(seal)
+        cursor.execute(_OLDEST, [*_values(place), *_values(place)])
+        age, is_among_events = cursor.fetchone()
+    if seal is not None and not is_among_events:
+        # Nothing that is written will be sealed: to be below a seal is to be sealed.
+        return _since(seal)
+    return 0.0 if age is None else max(_LEAST_LAG_SECONDS, float(age))
+
+
+def _since(seal: AuditSeal) -> float:
+    return max(_LEAST_LAG_SECONDS, (database_now() - seal.sealed_at).total_seconds())
 
 
 def _waiting() -> int:
@@ -135,9 +193,13 @@ def _seal(key: Ed25519PrivateKey) -> AuditSeal | None:
             return None
         if eras.has_to_begin(cursor):
             raise EraNotBegun
+        anchored = last_anchored()
         before = AuditSeal.objects.order_by("-number").first()
+        require_agreement(anchored, before)
         cursor.execute(_SEALABLE, _values(_place_of(before)))
         rows = cursor.fetchall()
+    if rows and anchored is None:
+        begin_anchor()
     return _sealed(rows, before, key, database_now()) if rows else None
 
 
@@ -173,11 +235,21 @@ def _sealed(rows: list[tuple[Any, ...]], before: AuditSeal | None, key: Ed25519P
     return seal
 
 
+@contextmanager
+def _keys() -> Iterator[None]:
+    """Read or write key files in the block. Raises KeyUnreadable."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise KeyUnreadable(str(error)) from error
+
+
 def _endorsement(before: AuditSeal | None, key_id: str, text: bytes) -> bytes | None:
     """The former key's signature, where the key changes: nobody takes over the seals without it. Raises KeyChanged."""
     if before is None or before.key_id == key_id:
         return None
-    former = seal_keys.former_key()
+    with _keys():
+        former = seal_keys.former_key()
     if former is None or seal_keys.key_id(former.public_key()) != before.key_id:
         raise KeyChanged(
             f"Seal {before.number} is by the key {before.key_id}: AUDIT_SEAL_FORMER_KEY_FILE must hold it."
@@ -185,11 +257,37 @@ def _endorsement(before: AuditSeal | None, key_id: str, text: bytes) -> bytes | 
     return former.sign(signed(text))
 
 
+def compare_with_anchor() -> None:
+    """Raise SealingStopped where the database and the anchor disagree, whether or not anything waits for a seal."""
+    # The anchor first: another sealer may make a seal and anchor it meanwhile.
+    anchored = last_anchored()
+    boundary.read(lambda: require_agreement(anchored, AuditSeal.objects.order_by("-number").first()))
+
+
+def accept_new_anchor() -> None:
+    """Begin the anchor again, where it is missing or empty although there are seals. Raises SealingStopped otherwise.
+
+    The next round writes every seal there is into it.
+    """
+    if last_anchored() is None:
+        begin_anchor()
+    compare_with_anchor()
+
+
 def _bring_anchor_up_to_date() -> None:
-    """After the commit: a line for a seal that was never made would look like a database set back."""
+    """Write what the anchor lacks. After the commit: a line for a seal that was never made would look like tampering.
+
+    Raises AnchorUnwritable.
+    """
     path = settings.AUDIT_ANCHOR_FILE
-    known = anchor.last_number(path)
-    anchor.append(path, boundary.read(lambda: list(AuditSeal.objects.filter(number__gt=known).order_by("number"))))
+    known = last_anchored()
+    if known is None:
+        return
+    lacking = AuditSeal.objects.filter(number__gt=known.number).order_by("number")
+    try:
+        anchor.append(path, boundary.read(lambda: list(lacking)))
+    except OSError as error:
+        raise AnchorUnwritable(f"the anchor {path} cannot be written: {error.strerror}") from error
 
 
 def _place_of(seal: AuditSeal | None) -> Place:

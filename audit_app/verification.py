@@ -152,15 +152,16 @@ def _read_events(
 
 
 def _anchored(connection: Raw, path: Path, report: Report) -> list[Finding]:
-    """The seals against the anchor. One that says nothing of them is as if it were not there."""
+    """The seals against the anchor. Where there are seals, an anchor that says nothing of them is missing."""
+    found, missing = list[Finding](), None
     try:
         lines = anchor.read(path)
-        oldest = next(lines, None)
-        found = first(check_anchor(connection, chain([oldest], lines))) if oldest else []
+        if (oldest := next(lines, None)) is not None:
+            found = first(check_anchor(connection, chain([oldest], lines)))
+        else:
+            missing = "it has no seal"
     except OSError as error:
-        report.missing.append(f"the anchor {path}: {error.strerror}")
-        return []
-    sealed = connection.execute("SELECT EXISTS (SELECT FROM audit_seals)").fetchone()
-    if not oldest and sealed == (True,):
-        report.missing.append(f"the anchor {path}: it has no seal")
+        missing = str(error.strerror)
+    if missing and connection.execute("SELECT EXISTS (SELECT FROM audit_seals)").fetchone() == (True,):
+        report.missing.append(f"the anchor {path}: {missing}")
     return found

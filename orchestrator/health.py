@@ -68,7 +68,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 def health(request: HttpRequest) -> HttpResponse:
     """GET /health: 200 when healthy or degraded, 503 when the database is away.
 
-    Degraded is: Redis is configured and away, or a maintenance job is overdue.
+    Degraded is: Redis is configured and away, a maintenance job is overdue, or a detail says that it is degraded.
     """
     try:
         _ask_database()
@@ -86,7 +86,11 @@ def health(request: HttpRequest) -> HttpResponse:
         return _unhealthy(members)
     details = {name: _detail(import_string(where)) for name, where in settings.HEALTH_DETAILS.items()}
     jobs = _detail(measuring.health)
-    is_degraded = cached == "error" or any(job["overdue"] for job in (jobs or {}).values())
+    is_degraded = (
+        cached == "error"
+        or any(job["overdue"] for job in (jobs or {}).values())
+        or any(isinstance(one, dict) and one.get("status") == "degraded" for one in details.values())
+    )
     members["status"] = "degraded" if is_degraded else "healthy"
     return JsonResponse({**members, **details, "jobs": jobs})
 

@@ -50,14 +50,14 @@ def _health() -> Schema:
     path = _read(
         "get_health",
         "How is it?",
-        "For monitors and people. `degraded` is: Redis is configured and away, or a maintenance job is overdue.",
+        "For monitors and people. `degraded` is: Redis is away, a maintenance job is overdue, or `audit` is.",
         _HEALTH,
         {
             "status": "healthy",
             "version": __version__,
             "database": "connected",
             "redis": "disabled",
-            "audit": {"seal_lag_seconds": 0.0},
+            "audit": {"status": "healthy", "seal_lag_seconds": 0.0, "problems": []},
             "jobs": {"seal_trail": {"last_success_age_seconds": 4.2, "overdue": False, "poison_rows": 0}},
         },
     )
@@ -88,8 +88,12 @@ _HEALTH["properties"]["audit"] = {
     "type": ["object", "null"],
     "description": "How long the oldest event that waits for a seal has waited. Null where that cannot be told; absent"
     " where the database is away.",
-    "properties": {"seal_lag_seconds": {"type": "number", "minimum": 0}},
-    "required": ["seal_lag_seconds"],
+    "properties": {
+        "status": _one_of("healthy", "degraded"),
+        "seal_lag_seconds": {"type": "number", "minimum": 0},
+        "problems": {"type": "array", "items": {"type": "string"}, "description": "What keeps seals from being made."},
+    },
+    "required": ["status", "seal_lag_seconds", "problems"],
 }
 
 _HEALTH["properties"]["jobs"] = {

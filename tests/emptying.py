@@ -9,6 +9,7 @@ import psycopg
 from tests.database import close_kept, kept_owner_connection
 
 TABLES = (
+    "audit_sealer_state",
     "audit_seals",
     "audit_events",
     "sessions",

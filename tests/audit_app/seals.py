@@ -82,11 +82,16 @@ def _is_held_back() -> bool:
 def findings(place: Place, *arguments: str, anchor: bool = True) -> list[tuple[str, str | None, int | None]]:
     """What verification finds: the kind, then a subject's id and seq, or `seal` and its number, or an event's id.
 
-    That the exit code and the sentence fit is looked at along the way.
+    That the exit code and the sentence fit is looked at along the way. The anchor is the one of the settings; without
+    `anchor` it is one that is not there.
     """
-    given = ["--keys", str(place.keys), *(["--anchor", str(place.anchor)] if anchor else []), *arguments]
+    nowhere = place.folder / "no-anchor"
+    given = ["--keys", str(place.keys), *([] if anchor else ["--anchor", str(nowhere)]), *arguments]
     report = report_of(*given)
     found = [_brief(one) for one in report["findings"]]
+    if not found and not anchor and report["seals"]:
+        assert report["missing"] == [f"the anchor {nowhere}: No such file or directory"]
+        return found
     if not found:
         assert report["result"] == "clean", report
         assert run("audit_verify", *given).startswith("Clean: ")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -195,6 +196,12 @@ def test_nobody_rewrites_seals(statement: str) -> None:
     [
         ("number", 1, UniqueViolation),
         ("number", 0, CheckViolation),
+        ("number", 4, CheckViolation),
+        ("size", 2, CheckViolation),
+        ("last_id", UUID(int=7), CheckViolation),
+        ("last_era", 2, CheckViolation),
+        ("last_xid", str(2**62), CheckViolation),
+        ("prev_hash", bytes(32), CheckViolation),
         ("size", 0, CheckViolation),
         ("hash", bytes(32), CheckViolation),
         ("body", "{}", CheckViolation),
@@ -204,14 +211,41 @@ def test_nobody_rewrites_seals(statement: str) -> None:
         ("endorsement", bytes(63), CheckViolation),
     ],
 )
-def test_refuses_a_seal_that_is_malformed(column: str, value: Any, refusal: type[Exception]) -> None:
+def test_refuses_a_seal_that_is_malformed_or_does_not_follow(column: str, value: Any, refusal: type[Exception]) -> None:
     work.open_session()
     (made,) = seal()
+    event = work.chain(work.open_session())[0]
     names = [field.attname for field in AuditSeal._meta.concrete_fields]
-    columns = {name: getattr(made, name) for name in names} | {"number": 2, "last_xid": str(made.last_xid)}
-    with service_connection() as beside, pytest.raises(refusal):
-        work.insert(beside, "audit_seals", {**columns, column: value})
-    assert AuditSeal.objects.count() == 1
+    follows = {"number": 2, "last_xid": str(event["xid"]), "last_id": event["id"], "prev_hash": made.hash}
+    columns = {**{name: getattr(made, name) for name in names}, **follows}
+    with service_connection() as beside:
+        with pytest.raises(refusal):
+            work.insert(beside, "audit_seals", {**columns, column: value})
+        assert AuditSeal.objects.count() == 1
+        work.insert(beside, "audit_seals", columns)
+        assert AuditSeal.objects.count() == 2
+
+
+def test_the_lag_is_never_none_while_the_last_seal_lies_beyond_all_events(place: Place) -> None:
+    """Whatever is written from then on would never be sealed."""
+    for _ in range(2):
+        work.open_session()
+        seal()
+    with superuser_connection() as beside:
+        beside.execute("ALTER TABLE audit_events DISABLE TRIGGER audit_events_append_only")
+        try:
+            beside.execute("DELETE FROM audit_events WHERE id = %s", [AuditSeal.objects.get(number=2).last_id])
+        finally:
+            beside.execute("ALTER TABLE audit_events ENABLE ALWAYS TRIGGER audit_events_append_only")
+    assert sealing.lag_seconds() > 0
+    work.open_session()
+    assert sealing.lag_seconds() > 0
+
+
+def test_the_lag_is_never_none_while_an_event_of_tomorrow_waits() -> None:
+    with superuser_connection() as beside:
+        work.insert(beside, "audit_events", work.written(timestamp=datetime.now(UTC) + timedelta(seconds=50)))
+    assert sealing.lag_seconds() > 0
 
 
 # How far it lags.
@@ -239,7 +273,7 @@ def test_tells_how_long_the_oldest_event_has_waited(place: Place) -> None:
     assert report_of("--keys", str(place.keys))["waiting"] == 2
     seal()
     assert sealing.lag_seconds() == told_at_scrape("orchestrator_audit_seal_lag_seconds") == 0
-    assert Api(None).get("/health").json()["audit"] == {"seal_lag_seconds": 0.0}
+    assert Api(None).get("/health").json()["audit"] == {"status": "healthy", "seal_lag_seconds": 0.0, "problems": []}
 
 
 def test_the_sweep_seals_what_has_waited_for_long_enough(place: Place) -> None:

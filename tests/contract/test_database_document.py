@@ -22,6 +22,7 @@ OURS = [
     "approval_decisions",
     "audit_events",
     "audit_seals",
+    "audit_sealer_state",
     "idempotency_records",
     "maintenance_jobs",
     "maintenance_poison_rows",

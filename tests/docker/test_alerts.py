@@ -12,6 +12,7 @@ import pytest
 import yaml
 from django.urls import URLPattern, get_resolver
 
+from audit_app.sealer_state import PARTS
 from orchestrator.catalogue import catalogue
 from orchestrator.routes import template
 from sessions_app.models.attempt import AttemptOutcome
@@ -62,6 +63,7 @@ def test_each_word_that_a_rule_looks_for_is_said(rule: dict[str, Any]) -> None:
         "problem": slugs,
         "outcome": {*AttemptOutcome.values, "mismatch"},
         "status": {"500", "503"},
+        "part": set(PARTS),
     }
     for _, matchers in selectors(rule):
         for matcher in matchers:

@@ -92,7 +92,7 @@ def test_is_healthy_and_ready_with_its_database(anyone: Api, jobs_done: None) ->
         "version": __version__,
         "database": "connected",
         "redis": "disabled",
-        "audit": {"seal_lag_seconds": 0.0},
+        "audit": {"status": "healthy", "seal_lag_seconds": 0.0, "problems": []},
         "jobs": {job.name: {"last_success_age_seconds": ANY, "overdue": False, "poison_rows": 0} for job in all_jobs()},
     }
     ready = anyone.get("/readyz")
@@ -113,6 +113,15 @@ def test_is_degraded_and_ready_while_a_job_is_overdue(anyone: Api, jobs_done: No
     assert jobs[first.name]["last_success_age_seconds"] > first.overdue_seconds
     ready = anyone.get("/readyz")
     assert (ready.status_code, ready.json()) == (200, {"status": "ok", "overdue_jobs": [first.name]})
+
+
+@database
+def test_is_degraded_while_the_trail_cannot_be_sealed(anyone: Api, jobs_done: None) -> None:
+    with superuser_connection() as beside:
+        beside.execute("INSERT INTO audit_sealer_state VALUES ('sealer', 'anchor-missing', now())")
+    answer = anyone.get("/health").json()
+    assert (answer["status"], answer["audit"]["problems"]) == ("degraded", ["anchor-missing"])
+    assert anyone.get("/readyz").status_code == 200
 
 
 @database

@@ -387,7 +387,7 @@ def test_health_says_whether_redis_is_there(redis: Redis, server: Valkey, jobs_d
         "version": "",
         "database": "connected",
         "redis": "connected",
-        "audit": {"seal_lag_seconds": 0.0},
+        "audit": {"status": "healthy", "seal_lag_seconds": 0.0, "problems": []},
         "jobs": {},
     }
     server.freeze()

@@ -47,7 +47,9 @@ class Command(BaseCommand):
             "--subject", type=subject, metavar="NOUN:ID", help="only one chain, such as task:<id>, and no seals"
         )
         parser.add_argument("--since", type=moment, help="only events and seals from this moment on")
-        parser.add_argument("--anchor", type=Path, metavar="FILE", help="the anchor file, or a copy of it")
+        parser.add_argument(
+            "--anchor", type=Path, metavar="FILE", help="the anchor file, or a copy of it; AUDIT_ANCHOR_FILE unless set"
+        )
         parser.add_argument(
             "--keys", type=Path, metavar="FOLDER", default=settings.AUDIT_SEAL_PUBLIC_KEYS, help="the public keys"
         )
@@ -55,9 +57,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> str:
         """Verify. Raises CommandError with 1 or 2."""
-        asked = Asked(
-            subject=options["subject"], since=options["since"], keys=options["keys"], anchor=options["anchor"]
-        )
+        # With one subject alone the seals are not looked at, and so the anchor is not, unless it is named.
+        anchor = options["anchor"] or (settings.AUDIT_ANCHOR_FILE if options["subject"] is None else None)
+        asked = Asked(subject=options["subject"], since=options["since"], keys=options["keys"], anchor=anchor)
         try:
             report = verify_watched(asked)
         except ServiceUnavailable as problem:
