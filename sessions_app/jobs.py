@@ -11,6 +11,7 @@ from orchestrator.people.logins import end_expired
 from sessions_app.duties import DEADLINE_DUTIES, EXPIRE_APPROVALS, EXPIRE_SESSIONS, LEASE_DUTIES
 from sessions_app.management.commands.expire_sessions import sentence
 from sessions_app.sweeping import Duty, sweep
+from sessions_app.unfinished_cut_offs import finish_cut_offs
 
 
 def expire_sessions() -> str:
@@ -31,6 +32,11 @@ def end_overdue_tasks() -> str:
 def settle_lapsed_leases() -> str:
     """Put back or end the tasks whose lease ran out. Raises Incomplete."""
     return _settled("Leases", LEASE_DUTIES)
+
+
+def undo_cut_offs() -> str:
+    """Undo what a cut-off left, where it had more to undo than one transaction does."""
+    return f"{finish_cut_offs()} rows of people who were cut off undone."
 
 
 def end_logins() -> str:
@@ -68,6 +74,7 @@ JOBS: tuple[Job, ...] = (
     Job("expire_approvals", expire_approvals),
     Job("end_overdue_tasks", end_overdue_tasks),
     Job("settle_lapsed_leases", settle_lapsed_leases),
+    Job("undo_cut_offs", undo_cut_offs, interval_seconds=60.0),
     Job("end_logins", end_logins),
     Job("purge_idempotency_records", purge_records),
     Job("seal_trail", seal_trail),

@@ -12,6 +12,7 @@ from orchestrator.admin.site import page_of
 from orchestrator.people import permissions
 from orchestrator.people.models import Person
 from sessions_app.models import Approval, Task
+from sessions_app.transitions.cut_offs import MOST as UNDONE_AT_ONCE
 from sessions_app.transitions.cut_offs import Undone
 
 MOST = 20
@@ -45,6 +46,10 @@ def consequences(undone: Undone, beside: Sequence[Identity]) -> Particulars:
         entries.append(("Sets aside", _rows(title, undone.set_aside, Approval)))
     if undone.cancelled:
         entries.append(("Cancels", _rows(_requests(undone.cancelled), undone.cancelled, Approval)))
+    if undone.may_leave_some:
+        entries.append(
+            ("Afterwards", f"More may be open. The rest is undone within minutes, {UNDONE_AT_ONCE:,} at a time.")
+        )
     return entries
 
 
@@ -56,7 +61,8 @@ def sentence(undone: Undone) -> str:
         f"{_requests(undone.cancelled)} cancelled": undone.cancelled,
     }
     done = ", ".join(words for words, pks in counts.items() if pks)
-    return f"{done[0].upper()}{done[1:]}." if done else ""
+    rest = " The rest is undone within minutes." if undone.may_leave_some else ""
+    return f"{done[0].upper()}{done[1:]}.{rest}" if done else ""
 
 
 def identity_of(person: Person) -> Identity:

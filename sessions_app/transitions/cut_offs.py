@@ -23,12 +23,20 @@ from sessions_app.transitions.ending import close_approvals, count_settled
 from sessions_app.transitions.handing_back import Move, fail_with
 
 REASON = "cut-off"
+MOST = 1_000
+"""How many tasks a person's cut-off releases in one transaction, and how many requests it cancels.
+
+Approvals are all set aside at once: one that is left would count. A person approves no faster than they read.
+"""
 _BATCH = 1_000
 
 
 @dataclass(slots=True)
 class Undone:
-    """The tasks released, the requests on which approvals were set aside, and the requests cancelled, by their ids."""
+    """The tasks released, the requests on which approvals were set aside, and the requests cancelled, by their ids.
+
+    At most MOST are released, and at most MOST cancelled.
+    """
 
     released: list[UUID] = field(default_factory=list)
     set_aside: list[UUID] = field(default_factory=list)
@@ -39,18 +47,23 @@ class Undone:
         """Whether anything was or would be undone."""
         return bool(self.released or self.set_aside or self.cancelled)
 
+    @property
+    def may_leave_some(self) -> bool:
+        """Whether more may be left to undo."""
+        return MOST in (len(self.released), len(self.cancelled))
+
 
 def would_undo(tenant: str, identities: Collection[Identity]) -> Undone:
-    """Return what a cut-off of these identities would undo now; three queries."""
+    """Return what one transaction of a cut-off of these identities would undo now; three queries."""
     return Undone(
-        released=list(_held(tenant, identities).values_list("pk", flat=True)),
+        released=list(_held(tenant, identities).values_list("pk", flat=True)[:MOST]),
         set_aside=list(_decided(tenant, identities).values_list("approval_id", flat=True).distinct()),
-        cancelled=list(_requested(tenant, identities).values_list("pk", flat=True)),
+        cancelled=list(_requested(tenant, identities).values_list("pk", flat=True)[:MOST]),
     )
 
 
-def undo(tenant: str, identities: Collection[Identity], *, actor: Actor, cause: UUID) -> Undone:
-    """Undo what these identities hold, approved and requested, in the transaction of their cut-off.
+def undo(tenant: str, identities: Collection[Identity], *, actor: Actor, cause: UUID | None) -> Undone:
+    """Undo what these identities hold, approved and requested; up to MOST of what they hold and requested.
 
     The caller holds them exclusively (`admission.shut_out()`), so nothing is added. All tasks, then all sessions, then
     all approvals are locked first, in the order of their ids, and waited for: none is skipped.
@@ -68,10 +81,10 @@ def undo(tenant: str, identities: Collection[Identity], *, actor: Actor, cause: 
     undone = Undone()
     for some in _batches(due.set_aside):
         undone.set_aside += _set_aside(tenant, identities, some, actor=actor, cause=cause)
-    for some in _batches(due.cancelled):
-        undone.cancelled += _cancel(tenant, identities, some, actor=actor, cause=cause)
-    for some in _batches(due.released):
-        undone.released += _release(tenant, identities, some, actor=actor, cause=cause)
+    if due.cancelled:
+        undone.cancelled = _cancel(tenant, identities, due.cancelled, actor=actor, cause=cause)
+    if due.released:
+        undone.released = _release(tenant, identities, due.released, actor=actor, cause=cause)
     return undone
 
 
@@ -123,7 +136,7 @@ def _lock(model: type[Task | Session | Approval], pks: Sequence[UUID]) -> None:
 
 
 def _set_aside(
-    tenant: str, identities: Collection[Identity], pks: Sequence[UUID], *, actor: Actor, cause: UUID
+    tenant: str, identities: Collection[Identity], pks: Sequence[UUID], *, actor: Actor, cause: UUID | None
 ) -> list[UUID]:
     people: dict[UUID, list[dict[str, str]]] = {}
     due = list(_decided(tenant, identities).filter(approval_id__in=pks).order_by("decided_at", "pk"))
@@ -154,7 +167,7 @@ def _set_aside(
 
 
 def _cancel(
-    tenant: str, identities: Collection[Identity], pks: Sequence[UUID], *, actor: Actor, cause: UUID
+    tenant: str, identities: Collection[Identity], pks: Sequence[UUID], *, actor: Actor, cause: UUID | None
 ) -> list[UUID]:
     rows = _requested(tenant, identities).filter(pk__in=pks)
     with change_many(rows, Action.APPROVAL_CANCELLED, actor=actor, reason=REASON, cause=lambda _row: cause) as batch:
@@ -166,7 +179,7 @@ def _cancel(
 
 
 def _release(
-    tenant: str, identities: Collection[Identity], pks: Sequence[UUID], *, actor: Actor, cause: UUID
+    tenant: str, identities: Collection[Identity], pks: Sequence[UUID], *, actor: Actor, cause: UUID | None
 ) -> list[UUID]:
     held = _held(tenant, identities).filter(pk__in=pks)
     # One moment for the three queries, so that no deadline passes between them.
@@ -183,7 +196,7 @@ def _release(
 
 
 def _end_holds(
-    rows: QuerySet[Task], word: Action, move: Move, *, actor: Actor, cause: Callable[[Task], UUID]
+    rows: QuerySet[Task], word: Action, move: Move, *, actor: Actor, cause: Callable[[Task], UUID | None]
 ) -> list[UUID]:
     with change_many(rows, word, actor=actor, reason=REASON, cause=cause) as batch:
         held = [(task.pk, task.lease_epoch) for task in batch]

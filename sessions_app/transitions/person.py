@@ -37,8 +37,9 @@ def cut_off(who: Identity, *, actor: Actor, reason: str) -> CutOff:
     """Refuse all further calls of this identity in the actor's tenant, and undo what is still open of theirs.
 
     All identities linked with it are cut off too. Calls are refused within 30 seconds; decisions, requests, claims and
-    consumption at once. What they hold is released, their approvals of open requests are set aside, and their open
-    requests are cancelled, in this transaction. An identity that is cut off already stays so, without an event.
+    consumption at once. Their approvals of open requests are set aside. What they hold is released and their open
+    requests are cancelled: 1,000 of each in this transaction, and the others by `finish_cut_off()`. An identity that is
+    cut off already stays so, without an event.
 
     Raises Forbidden where the actor is one of these identities.
     """
@@ -56,6 +57,18 @@ def cut_off(who: Identity, *, actor: Actor, reason: str) -> CutOff:
         cause = _record(row_of(who, actor.tenant), Action.PERSON_CUT_OFF, actor=actor, reason=reason)
     undone = Undone() if cause is None else undo(actor.tenant, identities, actor=actor, cause=cause)
     return CutOff(row_of(who, actor.tenant), undone)
+
+
+def finish_cut_off(person: Person, *, actor: Actor) -> Undone:
+    """Undo what a cut-off left of this person, up to 1,000 rows of each kind; nothing if the person was restored."""
+    insist_on_boundary()
+    hold_links(person.tenant)
+    who = Identity(person.issuer, person.subject)
+    identities = linked(person.tenant, who)
+    shut_out(person.tenant, identities)
+    if row_of(who, person.tenant).is_active:
+        return Undone()
+    return undo(person.tenant, identities, actor=actor, cause=None)
 
 
 def consequences(who: Identity, *, actor: Actor) -> Undone:

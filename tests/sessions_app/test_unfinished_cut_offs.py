@@ -1,0 +1,96 @@
+"""A cut-off undoes so many rows at once, and a maintenance job the others."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+
+from orchestrator import boundary
+from orchestrator.people.models import Person
+from sessions_app.models import Approval, Task
+from sessions_app.models.approval import ApprovalStatus
+from sessions_app.models.task import TaskStatus
+from sessions_app.transitions import cut_offs, person
+from sessions_app.unfinished_cut_offs import finish_cut_offs
+from tests.sessions_app.agreement_calls import cut_off, identity, operator_actor
+from tests.sessions_app.approval_calls import agree, ask, ask_for_action
+from tests.sessions_app.session_calls import somebody
+from tests.sessions_app.task_calls import FINN, claimed
+from tests.work import assert_chain_holds
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _two_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cut_offs, "MOST", 2)
+
+
+def open_requests() -> list[UUID]:
+    return list(Approval.objects.filter(status=ApprovalStatus.PENDING).values_list("pk", flat=True))
+
+
+def ask_often(times: int, subject: str = "alice") -> list[Approval]:
+    return [ask_for_action({"number": number}, by=somebody(subject)) for number in range(times)]
+
+
+def test_a_cut_off_cancels_so_many_requests_and_the_job_the_others() -> None:
+    made = ask_often(5)
+    undone = cut_off("alice").undone
+    assert len(undone.cancelled) == 2
+    assert undone.may_leave_some
+    assert len(open_requests()) == 3
+    assert finish_cut_offs() == 3
+    assert open_requests() == []
+    for one in made:
+        assert_chain_holds(one)
+    assert finish_cut_offs() == 0
+
+
+def test_a_cut_off_releases_so_many_tasks_and_the_job_the_others() -> None:
+    held = [claimed().task.pk for _ in range(5)]
+    undone = cut_off(FINN.identity.subject).undone
+    assert len(undone.released) == 2
+    assert finish_cut_offs() == 3
+    assert set(Task.objects.filter(pk__in=held).values_list("status", flat=True)) == {TaskStatus.PENDING}
+
+
+def test_a_cut_off_sets_all_approvals_aside_at_once() -> None:
+    made = [agree(ask(required_approvals=2), "petra") for _ in range(5)]
+    assert len(cut_off("petra").undone.set_aside) == 5
+    assert finish_cut_offs() == 0
+    assert set(Approval.objects.filter(pk__in=[one.pk for one in made]).values_list("granted", flat=True)) == {0}
+
+
+def test_after_a_restore_nothing_more_is_undone() -> None:
+    ask_often(5)
+    cut_off("alice")
+    boundary.write(lambda: person.restore(identity("alice"), actor=operator_actor(), reason="a mistake"))
+    assert finish_cut_offs() == 0
+    assert len(open_requests()) == 3
+
+
+def test_the_requests_of_others_stay() -> None:
+    ask_often(3)
+    others = {one.pk for one in ask_often(3, "alan")}
+    cut_off("alice")
+    finish_cut_offs()
+    assert set(open_requests()) == others
+
+
+def test_a_person_who_cannot_be_gone_through_does_not_keep_others_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for subject in ("alice", "alan"):
+        ask_often(5, subject)
+        cut_off(subject)
+    poison = Person.objects.get(subject="alice").pk
+    finish: Callable[..., cut_offs.Undone] = person.finish_cut_off
+
+    def failing(one: Person, **how: object) -> cut_offs.Undone:
+        if one.pk == poison:
+            raise RuntimeError("poison")
+        return finish(one, **how)
+
+    monkeypatch.setattr("sessions_app.unfinished_cut_offs.finish_cut_off", failing)
+    with pytest.raises(RuntimeError, match="poison"):
+        finish_cut_offs()
+    assert {Approval.objects.get(pk=pk).created_by_subject for pk in open_requests()} == {"alice"}
