@@ -85,6 +85,8 @@ class AuditEvent(models.Model):
             models.Index(fields=["request_id"], condition=~models.Q(request_id=""), name="audit_events_request"),
             # For the seals: the order in which events are sealed.
             models.Index(fields=["era", "xid", "id"], name="audit_events_sealing"),
+            # For the feed of one tenant: the same order.
+            models.Index(fields=["tenant", "era", "xid", "id"], name="audit_events_feed"),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["subject_type", "subject_id", "seq"], name="audit_events_chain"),

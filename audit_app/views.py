@@ -8,9 +8,9 @@ from django.http import HttpResponseBase, StreamingHttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from audit_app import ingesting, permissions
+from audit_app import exporting, feed, ingesting, permissions
 from audit_app.docs import documented_events, documented_export, documented_ingest
-from audit_app.exporting import FORMATS, begun
+from audit_app.exporting import FORMATS, Listed, begun
 from audit_app.filters import EVENT_FILTERS
 from audit_app.models import AuditEvent
 from audit_app.serializers import IngestBody, event_out, events_out
@@ -23,7 +23,7 @@ from orchestrator.traces import TRACE_ID
 from orchestrator.views import ApiViewSet, given, read_body, read_id
 
 ORDER = "order"
-_ORDERS = {"newest": Order("timestamp"), "oldest": Order("timestamp", newest_first=False)}
+_ORDERS = {"newest": Order("timestamp"), "oldest": exporting.HISTORY}
 
 
 def _events(actor: Actor, query: dict[str, str]) -> QuerySet[AuditEvent]:
@@ -47,9 +47,15 @@ class EventViewSet(ApiViewSet):
         if order is None:
             raise InvalidRequest([(ORDER, f"It must be one of {', '.join(_ORDERS)}.")])
         filters = {name: text for name, text in query.items() if name not in PARAMETERS}
-        rows = _events(self.actor, filters)
-        scope = json.dumps(["events", self.actor.tenant, filter_scope(filters)])
-        return Response(pagination.page(rows, ask, name="events", scope=scope, shapes=events_out, order=order))
+        found = Listed(_events(self.actor, filters), order)
+        if order is exporting.HISTORY:
+            found = exporting.from_the_oldest(found.rows, filters, self.actor.tenant)
+        # A cursor of the feed names another kind of place, and is none of the list by time that it replaced.
+        kind = "feed" if found.order is feed.ORDER else "events"
+        scope = json.dumps([kind, self.actor.tenant, filter_scope(filters)])
+        return Response(
+            pagination.page(found.rows, ask, name="events", scope=scope, shapes=events_out, order=found.order)
+        )
 
     def retrieve(self, request: Request, pk: str) -> Response:
         """GET /audit/events/{id}"""
@@ -71,9 +77,9 @@ class ExportViewSet(ApiViewSet):
         if name not in FORMATS:
             raise InvalidRequest([("format", f"It must be one of {', '.join(FORMATS)}.")])
         media_type, written = FORMATS[name]
-        rows = _events(self.actor, query)
+        found = exporting.from_the_oldest(_events(self.actor, query), query, self.actor.tenant)
         disposition = {"Content-Disposition": f'attachment; filename="audit.{name}"'}
-        return StreamingHttpResponse(begun(written(rows)), content_type=media_type, headers=disposition)
+        return StreamingHttpResponse(begun(written(found)), content_type=media_type, headers=disposition)
 
 
 @documented_ingest

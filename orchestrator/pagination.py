@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from django.core import signing
@@ -22,6 +22,20 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_NUMBER = 4000
 
 
+class Ordering(Protocol):
+    """An order of rows that a cursor walks: it names the place of each row, and finds what comes after a place."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """As `order_by()` takes them."""
+
+    def mark(self, row: Any) -> list[Any]:
+        """Return the place of a row as JSON values, for a cursor."""
+
+    def beyond(self, mark: Sequence[Any]) -> RawSQL:
+        """Return the condition to come after the place of a cursor."""
+
+
 @dataclass(frozen=True)
 class Order:
     """By which moment rows are listed, and which end comes first. Rows of one moment are told apart by their ids."""
@@ -34,10 +48,15 @@ class Order:
         """As `order_by()` takes them."""
         return (f"-{self.column}", "-id") if self.newest_first else (self.column, "id")
 
-    def after(self, at: datetime, pk: UUID) -> RawSQL:
+    def mark(self, row: Any) -> list[Any]:
+        """Return the row's moment in microseconds since 1970, and its id in hex."""
+        return [(getattr(row, self.column) - _EPOCH) // timedelta(microseconds=1), row.id.hex]
+
+    def beyond(self, mark: Sequence[Any]) -> RawSQL:
         """The rows that come after a place, as a comparison of rows: written as ORs it would walk to its place."""
-        sign = "<" if self.newest_first else ">"
-        return RawSQL(f"({self.column}, id) {sign} (%s, %s)", [at, pk], models.BooleanField())  # noqa: S611
+        microseconds, pk = mark
+        sign, at = "<" if self.newest_first else ">", _EPOCH + timedelta(microseconds=microseconds)
+        return RawSQL(f"({self.column}, id) {sign} (%s, %s)", [at, UUID(pk)], models.BooleanField())  # noqa: S611
 
 
 CREATED = Order("created_at")
@@ -84,7 +103,7 @@ def page(
     name: str,
     scope: str,
     shapes: Callable[[Sequence[Row]], Sequence[Any]],
-    order: Order = CREATED,
+    order: Ordering = CREATED,
 ) -> dict[str, Any]:
     """One page, newest first unless the order says otherwise, as the contract has it under `name`.
 
@@ -95,7 +114,7 @@ def page(
     size = AnswerSize("Ask for a smaller page_size.")
     ordered = rows.order_by(*order.keys)
     if ask.number is None:
-        after = ordered.filter(order.after(*_place(ask.cursor, scope))) if ask.cursor else ordered
+        after = ordered.filter(order.beyond(_mark(ask.cursor, scope))) if ask.cursor else ordered
         found = size.rows(after[: ask.size + 1])
         told: dict[str, Any] = {"page_size": ask.size}
     else:
@@ -109,14 +128,13 @@ def page(
     return {name: shapes(shown), **told, "next_cursor": following}
 
 
-def _cursor(row: Any, scope: str, order: Order) -> str:
-    microseconds = (getattr(row, order.column) - _EPOCH) // timedelta(microseconds=1)
-    return signing.dumps([microseconds, row.id.hex], salt=f"cursor:{scope}")
+def _cursor(row: Any, scope: str, order: Ordering) -> str:
+    return signing.dumps(order.mark(row), salt=f"cursor:{scope}")
 
 
-def _place(cursor: str, scope: str) -> tuple[datetime, UUID]:
+def _mark(cursor: str, scope: str) -> Sequence[Any]:
     try:
-        microseconds, pk = signing.loads(cursor, salt=f"cursor:{scope}")
+        found: Sequence[Any] = signing.loads(cursor, salt=f"cursor:{scope}")
     except signing.BadSignature as error:
         raise InvalidRequest([("cursor", "It is not a cursor of this list with these filters.")]) from error
-    return _EPOCH + timedelta(microseconds=microseconds), UUID(pk)
+    return found

@@ -223,6 +223,7 @@ METRICS_SOURCES = {
     "work": "sessions_app.measuring.work",
     "audit": "audit_app.sealing.measured",
     "jobs": "orchestrator.maintenance.measuring.jobs",
+    "feed": "audit_app.feed.measured",
 }
 """What is measured when somebody scrapes, by the function that measures: with two seconds for each statement of it."""
 AUDIT_SUBJECTS = {

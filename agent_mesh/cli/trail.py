@@ -18,7 +18,7 @@ from agent_mesh.client import Client
 from agent_mesh.shapes import Event
 
 app = typer.Typer(no_args_is_help=True, help="The trail.")
-# A transaction may commit after a later one: so far back events are looked for that were not there before.
+# Events come in the order of their transactions, which is not quite that of their times.
 _OVERLAP = timedelta(seconds=30)
 Subject = Annotated[str | None, typer.Option(help="The id of a session, task or approval.")]
 Kind = Annotated[str | None, typer.Option("--type", help="One or more types of events, with commas.")]
@@ -69,24 +69,27 @@ def _filters(subject: str | None, kind: str | None, actor: str | None) -> dict[s
 
 
 def _following(me: Client, known: list[Event], every: float, filters: dict[str, Any]) -> Iterator[Event]:
-    """What comes, each once, the oldest first."""
-    seen = {event["event_id"]: datetime.fromisoformat(event["timestamp"]) for event in known}
-    newest = max(seen.values(), default=None)
+    """Yield what comes, each event once. The feed ends below running transactions, so none is missed."""
+    times = {event["event_id"]: datetime.fromisoformat(event["timestamp"]) for event in known}
+    newest = max(times.values(), default=None)
+    since = newest - _OVERLAP if newest else None
     if newest:
-        before = me.audit.walk(after=newest - _OVERLAP, **filters)
-        times = {event["event_id"]: datetime.fromisoformat(event["timestamp"]) for event in before}
-        seen |= {event_id: at for event_id, at in times.items() if at <= newest}
+        before = me.audit.walk(after=since, **filters)
+        times |= {event["event_id"]: datetime.fromisoformat(event["timestamp"]) for event in before}
+    seen = {event_id for event_id, at in times.items() if newest and at <= newest}
+    cursor = ""
     while True:
         time.sleep(every)
-        since = newest - _OVERLAP if newest else None
-        for event in me.audit.walk(order="oldest", after=since, **filters):
-            if event["event_id"] not in seen:
-                seen[event["event_id"]] = datetime.fromisoformat(event["timestamp"])
-                yield event
-        newest = max(seen.values(), default=None)
-        if newest is not None:
-            kept_from = newest - 2 * _OVERLAP
-            seen = {event_id: at for event_id, at in seen.items() if at >= kept_from}
+        # The last page has no cursor that leads on: it is read again until it is full.
+        following: str | None = cursor
+        while following is not None:
+            cursor = following
+            page = me.audit.since(cursor, order="oldest", after=since, **filters)
+            ids = {event["event_id"] for event in page["events"]}
+            yield from (event for event in page["events"] if event["event_id"] not in seen)
+            following = page["next_cursor"]
+            # What lies before a cursor does not come again.
+            seen = seen | ids if following is None else seen - ids
 
 
 def _show(events: list[Event], *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests import work
 from tests.api import Api, token
+from tests.audit_app.seals import wait_until_sealable
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,6 +33,7 @@ def test_a_row_s_history_comes_in_order_and_as_a_file() -> None:
     one = ada.get(f"/audit/events/{told.json()['events'][0]['event_id']}")
     assert one.json() == told.json()["events"][0]
     assert alice.get("/audit/events").status_code == 403
+    wait_until_sealable()
     lines = b"".join(ada.get("/audit/export").streaming_content).decode().splitlines()
     assert [json.loads(line)["event_type"] for line in lines][-1] == "external.recorded"
     table = list(csv.DictReader(io.StringIO(b"".join(ada.get("/audit/export?format=csv").streaming_content).decode())))
