@@ -21,6 +21,8 @@ _READ_ONLY = "25006"
 _AWAY = {_READ_ONLY, "25P03", "25P04", "42P01"}
 # Another transaction won: the same work, done again from its first line, may well succeed.
 _REPEATABLE = {"40001", "40P01"}
+# The statement was ended for its own sake, by statement_timeout or lock_timeout, and the database serves others.
+_TOO_LONG = {"57014", "55P03"}
 
 
 def write(work: Callable[[], T]) -> T:
@@ -90,6 +92,15 @@ def sqlstate(error: BaseException) -> str | None:
     """The five-character SQLSTATE behind one of Django's database errors, where there is one."""
     cause = error.__cause__
     return cause.sqlstate if isinstance(cause, psycopg.Error) else None
+
+
+def is_too_long(problem: ServiceUnavailable) -> bool:
+    """Return whether `write()` gave up since the work itself took too long or lost every conflict.
+
+    Then the database answers, and other work may well succeed.
+    """
+    cause = problem.__cause__
+    return cause is not None and sqlstate(cause) in _TOO_LONG | _REPEATABLE
 
 
 def is_away(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from orchestrator.idempotency.management.commands import purge_idempotency_recor
 from orchestrator.idempotency.purge import purge
 from orchestrator.maintenance.jobs import Incomplete, Job
 from orchestrator.people.logins import end_expired
+from orchestrator.problems import ServiceUnavailable
 from sessions_app.duties import DEADLINE_DUTIES, EXPIRE_APPROVALS, EXPIRE_SESSIONS, LEASE_DUTIES
 from sessions_app.management.commands.expire_sessions import sentence
 from sessions_app.sweeping import Duty, sweep
@@ -56,12 +57,21 @@ def seal_trail() -> str:
 
 
 def _settled(noun: str, duties: Iterable[tuple[Duty, str]]) -> str:
-    """Do these duties in their order, and say what became of the rows. Raises Incomplete."""
-    counts, poison = [], {}
+    """Do these duties in their order, and say what became of the rows. A duty that fails keeps no other from its rows.
+
+    Raises Incomplete; ServiceUnavailable where a duty failed.
+    """
+    counts, poison, failure = [], {}, None
     for duty, became in duties:
-        outcome = sweep(duty)
+        try:
+            outcome = sweep(duty)
+        except ServiceUnavailable as problem:
+            failure = problem
+            continue
         poison.update(outcome.poison)
         counts.append(f"{outcome.moved} {became}")
+    if failure is not None:
+        raise failure
     done = f"{noun}: {', '.join(counts)}"
     if not poison:
         return f"{done}."
@@ -69,11 +79,15 @@ def _settled(noun: str, duties: Iterable[tuple[Duty, str]]) -> str:
     raise Incomplete(f"{done}, {len(poison)} could not be: {listed}.")
 
 
+def _names(duties: Iterable[tuple[Duty, str]]) -> tuple[str, ...]:
+    return tuple(duty.job for duty, _ in duties)
+
+
 JOBS: tuple[Job, ...] = (
-    Job("expire_sessions", expire_sessions),
-    Job("expire_approvals", expire_approvals),
-    Job("end_overdue_tasks", end_overdue_tasks),
-    Job("settle_lapsed_leases", settle_lapsed_leases),
+    Job("expire_sessions", expire_sessions, moves_as=(EXPIRE_SESSIONS.job,)),
+    Job("expire_approvals", expire_approvals, moves_as=(EXPIRE_APPROVALS.job,)),
+    Job("end_overdue_tasks", end_overdue_tasks, moves_as=_names(DEADLINE_DUTIES)),
+    Job("settle_lapsed_leases", settle_lapsed_leases, moves_as=_names(LEASE_DUTIES)),
     Job("undo_cut_offs", undo_cut_offs, interval_seconds=60.0),
     Job("end_logins", end_logins),
     Job("purge_idempotency_records", purge_records),

@@ -32,11 +32,14 @@ class Job:
 
     `interval_seconds` is the least time between two successful rounds; 0 is every round of the sweep. A job of an
     interval is started by one process at a time, and again after a tenth of its interval where it failed.
+
+    `moves_as` are the names under which it moves rows, and records those that it cannot move.
     """
 
     name: str
     run: Callable[[], str]
     interval_seconds: float = 0.0
+    moves_as: tuple[str, ...] = ()
 
     @property
     def overdue_seconds(self) -> float:

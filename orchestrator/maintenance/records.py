@@ -28,10 +28,9 @@ ON CONFLICT (name) DO UPDATE SET last_error_at = clock_timestamp(), last_error =
   failures = job.failures + 1
 """
 _STATES = """
-SELECT asked.name, extract(epoch FROM clock_timestamp() - job.last_success_at)::float, coalesce(job.failures, 0),
-  (SELECT count(*) FROM maintenance_poison_rows poison WHERE poison.job = asked.name)
-FROM unnest(%s::text[]) asked (name) LEFT JOIN maintenance_jobs job ON job.name = asked.name
+SELECT name, extract(epoch FROM clock_timestamp() - last_success_at)::float, failures FROM maintenance_jobs
 """
+_POISON = "SELECT job, count(*) FROM maintenance_poison_rows GROUP BY job"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +70,15 @@ def fail(job: Job, why: str) -> None:
 def states(jobs: Sequence[Job]) -> list[State]:
     """Return what is recorded of each job, in their order. Raises what the database raises."""
     with connection.cursor() as cursor:
-        cursor.execute(_STATES, [[job.name for job in jobs]])
-        rows = {name: rest for name, *rest in cursor.fetchall()}
-    return [State(job, *rows[job.name]) for job in jobs]
+        cursor.execute(_STATES)
+        rows = {name: (age, failures) for name, age, failures in cursor.fetchall()}
+        cursor.execute(_POISON)
+        poison = dict(cursor.fetchall())
+    never = (None, 0)
+    return [
+        State(job, *rows.get(job.name, never), poison_rows=sum(poison.get(name, 0) for name in job.moves_as))
+        for job in jobs
+    ]
 
 
 def _execute(sql: str, values: Sequence[str | float]) -> int:

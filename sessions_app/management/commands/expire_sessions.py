@@ -41,11 +41,21 @@ class Command(BaseCommand):
                 count = count_due(EXPIRE_SESSIONS)
                 return f"{count} session{' is' if count == 1 else 's are'} due."
             return sentence(expire(options["limit"]))
+        except Incomplete as left:
+            raise CommandError(str(left), returncode=left.returncode) from left
         except ServiceUnavailable as problem:
             raise CommandError(problem.detail) from problem
 
     def _round(self, limit: int | None) -> None:
-        outcome = sweep(EXPIRE_SESSIONS, limit=limit)
+        counts: list[int] = []
+        try:
+            outcome = sweep(EXPIRE_SESSIONS, limit=limit, progress=counts.append)
+        except ServiceUnavailable:
+            self._say(Outcome(moved=sum(counts)))
+            raise
+        self._say(outcome)
+
+    def _say(self, outcome: Outcome) -> None:
         if outcome.moved or outcome.poison:
             self.stdout.write(_told(outcome))
             # Through a pipe it would wait for more.
