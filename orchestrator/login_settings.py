@@ -49,6 +49,9 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _PRODUCTION
 # So named, a browser takes them over https alone, from this very host, for all of it (RFC 6265bis, section 4.1.3.2).
 SESSION_COOKIE_NAME = "__Host-sessionid" if _PRODUCTION else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if _PRODUCTION else "csrftoken"
+LOGIN_COOKIE_NAME = "__Host-login" if _PRODUCTION else "login"
+# Logins that one browser may have begun at once: all of them are in one cookie.
+OIDC_MAX_STATES = 5
 SESSION_COOKIE_AGE = 8 * 60 * 60
 ADMIN_IDLE_SECONDS = env.seconds("ADMIN_IDLE_SECONDS", 1800, 60, SESSION_COOKIE_AGE)
 """After how long without a request a login to the admin ends."""

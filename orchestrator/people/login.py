@@ -1,12 +1,14 @@
 """Logging in to the admin at the identity provider: code flow with PKCE (OpenID Connect Core, section 3.1).
 
 mozilla-django-oidc walks the steps. What it leaves open is decided here: the ID token is checked in full, nobody is
-found by e-mail, nothing is asked of the network but one exchange with a time limit, and a refusal is a page.
+found by e-mail, nothing is asked of the network but one exchange with a time limit, and a refusal is a page. Until
+somebody is in, their login is kept in their browser alone.
 """
 
 import logging
 import time
 from collections.abc import Mapping
+from copy import deepcopy
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
@@ -14,6 +16,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import auth
+from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -25,15 +28,12 @@ from bearer_tokens.subjects import InvalidToken, text_or_empty
 from orchestrator import rate_limit
 from orchestrator.addresses import client_address
 from orchestrator.claims import moment
-from orchestrator.people import id_token, logins
+from orchestrator.people import id_token, logins, pending_logins
 from orchestrator.people.arriving import arrive
 from orchestrator.people.models import Person
 from orchestrator.people.provider import is_offered, issuer, provider
 from orchestrator.problem_responses import response
-from orchestrator.problems import BadRequest, Forbidden, MethodNotAllowed, NotFound, ServiceUnavailable
-
-LOGIN_SECONDS = 600
-"""How long somebody may take at the provider."""
+from orchestrator.problems import BadRequest, Forbidden, MethodNotAllowed, NotFound, Problem, ServiceUnavailable
 
 _HOW = "oidc_authentication"
 _AWAY = ("temporarily_unavailable", "server_error")
@@ -89,11 +89,26 @@ class OidcLogin(OIDCAuthenticationBackend):  # type: ignore[misc]  # the package
 class _Page(View):
     """A step of the login. It exists where a provider is configured."""
 
+    login: SessionBase
+    """The browser's login to the admin, if it has one. `request.session` are the logins that it has begun."""
+
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Raises NotFound where none is."""
+        """Take the step with the logins that the browser has begun. Raises NotFound where no provider is configured."""
         if not is_offered():
             raise NotFound
-        return super().dispatch(request, *args, **kwargs)
+        self.login, begun = request.session, pending_logins.of_browser(request)
+        before, request.session = deepcopy(begun.kept()), begun
+        try:
+            answer = super().dispatch(request, *args, **kwargs)
+        except Problem as problem:
+            # Answered here, so that the cookie goes along with a refusal too.
+            answer = response(problem, request)
+        finally:
+            # The library exchanges the object for another of its kind.
+            begun, request.session = request.session, self.login
+        if begun.kept() != before:
+            pending_logins.keep(begun.kept(), request, answer)
+        return answer
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """In our shape."""
@@ -134,7 +149,7 @@ class Callback(_Page, OIDCAuthenticationCallbackView):  # type: ignore[misc]  # 
     def get(self, request: HttpRequest) -> HttpResponse:
         """To where they wanted to go. Raises a problem where the login failed."""
         begun = request.session.get("oidc_states", {}).get(request.GET.get("state"))
-        if begun is None or time.time() - begun["added_on"] > LOGIN_SECONDS:
+        if begun is None or time.time() - begun["added_on"] > pending_logins.LOGIN_SECONDS:
             rate_limit.take_failure(client_address(request))
             raise BadRequest("This login did not begin in this browser, or took too long. Begin again.")
         if error := request.GET.get("error"):
@@ -148,13 +163,14 @@ class Callback(_Page, OIDCAuthenticationCallbackView):  # type: ignore[misc]  # 
         return answer
 
     def login_success(self) -> HttpResponse:
-        """Logging in as somebody else empties the session: what is still needed goes round that."""
-        session = self.request.session
-        to, token, how = self.success_url, session.get("oidc_id_token"), logins.restored(session.pop(_HOW, {}))
+        """Begin the login to the admin, with what the provider said of it. One as somebody else ends."""
+        begun, to = self.request.session, self.success_url
+        begun.pop("oidc_login_next", None)
+        self.request.session = self.login
         auth.login(self.request, self.user)
-        logins.begin(self.request, how)
-        session["oidc_id_token"] = token
-        session.pop("oidc_login_next", None)
+        logins.begin(self.request, logins.restored(begun.pop(_HOW, {})))
+        self.login["oidc_id_token"] = begun.pop("oidc_id_token", None)
+        self.request.session = begun
         return HttpResponseRedirect(to)
 
     def login_failure(self) -> HttpResponse:
@@ -164,8 +180,6 @@ class Callback(_Page, OIDCAuthenticationCallbackView):  # type: ignore[misc]  # 
     def _give_up(self, request: HttpRequest, error: str) -> None:
         """The provider says no (RFC 6749, section 4.1.2.1). Somebody who is logged in stays so."""
         del request.session["oidc_states"][request.GET["state"]]
-        # By hand: Django saves no session along with a 5xx.
-        request.session.save()
         log.info("the provider refused a login", extra={"request": request, "why": error[:64]})
         if error in _AWAY:
             raise ServiceUnavailable("The identity provider cannot answer.", retry_after=5)

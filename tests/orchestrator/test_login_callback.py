@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session as Login
+from django.core import signing
 from django.test import Client
 
 from orchestrator import rate_limit
-from orchestrator.people import login as login_module
+from orchestrator.people import pending_logins
 from tests.orchestrator.logging_in import ROLES, Browser, configured, is_page
 from tests.orchestrator.oidc_provider import OidcProvider
 
@@ -58,7 +60,7 @@ def test_a_login_takes_ten_minutes_at_most(
     browser: Browser, provider: OidcProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = provider.grant(browser.begin(), **ROLES)
-    monkeypatch.setattr(login_module, "LOGIN_SECONDS", -1)
+    monkeypatch.setattr(pending_logins, "LOGIN_SECONDS", -1)
     assert browser.back(late).status_code == 400
     monkeypatch.undo()
     assert browser.back(late).status_code == 302
@@ -168,3 +170,96 @@ def test_without_a_provider_there_is_no_such_login() -> None:
 def test_steps_are_taken_by_get_alone(browser: Browser, path: str) -> None:
     answer = browser.client.post(path)
     assert (answer.status_code, is_page(answer)) == (405, True)
+
+
+# What the browser keeps of a login that it began.
+
+COOKIE = "login"
+
+
+def rows() -> int:
+    return Login.objects.count()
+
+
+def test_beginning_a_login_writes_no_row(provider: OidcProvider) -> None:
+    for _ in range(20):
+        browser = Browser(provider)
+        browser.begin("?next=/admin/sessions_app/session/")
+        browser.begin("?again=1")
+        assert "sessionid" not in browser.client.cookies
+    assert rows() == 0
+
+
+@pytest.mark.parametrize("end", ["unknown state", "unknown code", "refused", "no role", "no code"])
+def test_a_login_that_leads_nowhere_writes_no_row(browser: Browser, provider: OidcProvider, end: str) -> None:
+    begun = browser.begin()
+    state = browser.state_of(begun)
+    queries = {
+        "unknown state": "code=1&state=unknown",
+        "unknown code": f"code=1&state={state}",
+        "refused": f"error=access_denied&state={state}",
+        "no role": provider.grant(begun),
+        "no code": f"state={state}",
+    }
+    assert browser.back(queries[end]).status_code in (400, 403)
+    assert rows() == 0
+    assert "sessionid" not in browser.client.cookies
+
+
+def test_the_cookie_is_for_ten_minutes_and_for_the_browser_alone(browser: Browser) -> None:
+    browser.begin()
+    cookie = browser.client.cookies[COOKIE]
+    assert (cookie["max-age"], cookie["httponly"], cookie["samesite"], cookie["path"]) == (600, True, "Lax", "/")
+    assert cookie["domain"] == ""
+
+
+def test_over_https_the_cookie_is_this_hosts_alone(browser: Browser, settings: Any) -> None:
+    settings.LOGIN_COOKIE_NAME, settings.SESSION_COOKIE_SECURE = "__Host-login", True
+    browser.begin()
+    assert browser.client.cookies["__Host-login"]["secure"] is True
+
+
+def test_an_altered_cookie_is_none(browser: Browser, provider: OidcProvider) -> None:
+    query = provider.grant(browser.begin(), **ROLES)
+    whole = browser.client.cookies[COOKIE].value
+    for altered in ("", "x", whole[:-1], whole.swapcase(), f"x{whole}", signing.dumps({"oidc_states": {}})):
+        browser.client.cookies[COOKIE] = altered
+        assert browser.back(query).status_code == 400
+        browser.client.cookies[COOKIE] = whole
+    assert browser.back(query).status_code == 302
+
+
+def test_the_cookie_of_before_does_not_take_a_code_twice(browser: Browser, provider: OidcProvider) -> None:
+    query = provider.grant(browser.begin(), **ROLES)
+    whole = browser.client.cookies[COOKIE].value
+    assert browser.back(query).status_code == 302
+    assert browser.client.cookies[COOKIE].value == ""
+    thief = Browser(provider)
+    thief.client.cookies[COOKIE] = whole
+    assert thief.back(query).status_code == 403
+    assert not thief.is_in()
+
+
+def test_a_login_that_was_begun_stays_while_another_ends(browser: Browser, provider: OidcProvider) -> None:
+    first, second = (provider.grant(browser.begin(), **ROLES) for _ in range(2))
+    state = first.rpartition("=")[2]
+    assert browser.back(f"error=access_denied&state={state}").status_code == 403
+    assert browser.back(first).status_code == 400
+    assert browser.back(second).status_code == 302
+
+
+def test_of_many_logins_the_latest_five_are_kept_and_the_cookie_stays_small(
+    browser: Browser, provider: OidcProvider
+) -> None:
+    queries = [provider.grant(browser.begin(f"?next=/admin/?q={'é' * 3000}"), **ROLES) for _ in range(7)]
+    assert len(browser.client.cookies[COOKIE].value) <= pending_logins.MAX_COOKIE_BYTES
+    assert browser.back(queries[1]).status_code == 400
+    answer = browser.back(queries[2])
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/")
+
+
+def test_no_token_of_the_provider_is_in_the_cookie(browser: Browser, provider: OidcProvider) -> None:
+    browser.begin()
+    assert browser.log_in(realm_access={"roles": ["agent"]}).status_code == 403
+    kept = pending_logins.PendingLogins(browser.client.cookies[COOKIE].value)
+    assert set(kept.keys()) == {"oidc_states", "oidc_refused"}

@@ -105,7 +105,7 @@ def test_one_at_the_provider_lasts_as_long_whatever_is_done_with_it(settings: An
         browser.log_in()
         end = ends_at()
         assert before + LASTS <= end <= timezone.now() + LASTS
-        # Another that is begun is kept in it, too.
+        # Nor does another that is begun.
         browser.begin()
         assert ends_at() == end
         assert browser.is_in()

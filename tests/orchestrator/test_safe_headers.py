@@ -12,6 +12,8 @@ from orchestrator import login_settings
 def test_over_https_the_cookies_are_this_hosts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORCHESTRATOR_ENV", "production")
     read = runpy.run_path(login_settings.__file__)
+    # Set with SESSION_COOKIE_SECURE; see test_login_callback.py for the rest.
+    assert read["LOGIN_COOKIE_NAME"].startswith("__Host-")
     for cookie in ("SESSION", "CSRF"):
         assert read[f"{cookie}_COOKIE_NAME"].startswith("__Host-")
         assert read[f"{cookie}_COOKIE_SECURE"]
