@@ -29,7 +29,7 @@ def serve_stdio() -> None:
     """For one caller, who started this process. Raises Unusable."""
     environment = Environment.of_process()
     tokens = environment.tokens()
-    build(OneCaller(environment.client(tokens), tokens)).run("stdio")
+    build(OneCaller(environment.cancellable_client(tokens), tokens)).run("stdio")
 
 
 def serve_http(where: str) -> None:

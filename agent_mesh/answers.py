@@ -3,9 +3,11 @@
 import functools
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import CancelledError
 from typing import Annotated, Any, ParamSpec
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 from mcp_types import CallToolResult, TextContent
 
@@ -85,6 +87,10 @@ def answering(tool: Callable[P, Answer]) -> Callable[P, Awaitable[Answer]]:
     async def answer(*args: P.args, **kwargs: P.kwargs) -> Answer:
         try:
             return await anyio.to_thread.run_sync(functools.partial(tool, *args, **kwargs), limiter=_THREADS)
+        except CancelledError:
+            # The client cancelled the call, and its request to the service was cancelled with it.
+            await anyio.lowlevel.checkpoint()
+            raise
         except MeshError as error:
             return failed(error)
         except ValueError as error:

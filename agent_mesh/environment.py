@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
+from agent_mesh.cancelling import CancellableTransport, sleep
 from agent_mesh.client import Client
 from agent_mesh.retrying import Retry
 from agent_mesh.tokens import ClientCredentials, StaticToken, TokenFile, TokenSource
@@ -82,9 +85,19 @@ class Environment:
 
     def client(self, tokens: TokenSource | None) -> Client:
         """CONTROLLER_URL, reached MESH_RETRY_COUNT times at most, each within MESH_TIMEOUT_SECS."""
-        retry = Retry(attempts=self.count("MESH_RETRY_COUNT", 3, 1, 20))
+        return self._client(tokens, Retry(attempts=self._attempts()), None)
+
+    def cancellable_client(self, tokens: TokenSource | None) -> Client:
+        """The same for tools of the MCP server: where their call is cancelled, its requests and pauses end."""
+        return self._client(tokens, Retry(attempts=self._attempts(), sleep=sleep), CancellableTransport())
+
+    def _attempts(self) -> int:
+        return self.count("MESH_RETRY_COUNT", 3, 1, 20)
+
+    def _client(self, tokens: TokenSource | None, retry: Retry, transport: httpx.BaseTransport | None) -> Client:
         timeout = self.seconds("MESH_TIMEOUT_SECS", 30.0, 600)
+        where = self.text("CONTROLLER_URL", DEFAULT_URL)
         try:
-            return Client(self.text("CONTROLLER_URL", DEFAULT_URL), tokens, timeout=timeout, retry=retry)
+            return Client(where, tokens, timeout=timeout, retry=retry, transport=transport)
         except ValueError as error:
             raise Unusable(f"CONTROLLER_URL: {error}") from error

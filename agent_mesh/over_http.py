@@ -117,7 +117,7 @@ def application(environment: Environment) -> ASGIApp:
     issuer = environment.text("MESH_ISSUER_URL")
     keys = KeyCache(key_fetcher(issuer, environment.text("MESH_JWKS_URL", "")))
     trusted = TrustedIssuer(issuer, environment.text("MESH_AUDIENCE", address), keys.key)
-    callers = ManyCallers(environment.client(None), _forwarding(environment))
+    callers = ManyCallers(environment.cancellable_client(None), _forwarding(environment))
     server = build(
         callers,
         # As texts: an address made by pydantic ends with a slash, and issuers are compared letter by letter.

@@ -1,6 +1,7 @@
 """The official MCP client as a test calls it: a plain function for each call, while the client lives in a thread."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +26,10 @@ class Talker:
         """Whatever it answers."""
         answer: CallToolResult = self._portal.call(self.mcp.call_tool, tool, arguments)
         return answer
+
+    def begin(self, tool: str, **arguments: Any) -> "Future[CallToolResult]":
+        """A call that goes on beside the test, which may cancel it."""
+        return self._portal.start_task_soon(self.mcp.call_tool, tool, arguments)
 
     def does(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """What a call answers that succeeds."""
