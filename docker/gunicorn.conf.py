@@ -9,7 +9,7 @@ from orchestrator import metric_files
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8088')}"
 """Where it listens. `make run` and `make demo` take PORT too."""
 wsgi_app = "orchestrator.wsgi:application"
-worker_class = "orchestrator.draining.DrainingWorker"
+worker_class = "orchestrator.serving.ServingWorker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 """Processes: one for each core is enough."""
 # Few that work answer faster than many: the interpreter lock changes hands at each query. But those that wait for a
@@ -17,6 +17,8 @@ workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = int(os.environ.get("WEB_THREADS", "4"))
 """Threads of each process. At most half of them wait for something; [operations](operations.md#waiting-callers)."""
 raw_env = [f"MOST_WAITING={os.environ.get('MOST_WAITING') or threads // 2}"]
+# Connections of each process, with and without a request. Below 1,024 open files, the usual limit of a process.
+worker_connections = 800
 # Longer than every timeout of the database's, so that a slow statement ends as an answer and not as a killed worker.
 timeout = 30
 # As long as the slowest statement and its answer take: what has begun when the service is told to stop is finished.

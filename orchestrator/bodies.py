@@ -1,4 +1,4 @@
-"""Reading bodies: not for ever, and not without their end."""
+"""Read bodies whole, or refuse them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,35 +8,27 @@ from django.http import HttpRequest, UnreadablePostError
 
 from orchestrator.problems import BadRequest, BodyTooLarge
 
-PATIENCE_SECONDS = 5
-"""How long a read waits for the next bytes: a caller that stops sending must not hold a thread."""
 
-
-class PatientBody:
+class WholeBody:
     """The body as the server hands it on. Whatever ends it early is an OSError, as Django expects."""
 
-    def __init__(self, stream: Any, connection: Any) -> None:
-        self._stream, self._connection = stream, connection
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
 
     def read(self, size: int | None = None) -> bytes:
-        """Up to `size` bytes. Raises OSError."""
-        return self._patiently(lambda: self._stream.read() if size is None else self._stream.read(size))
+        """Return up to `size` bytes. Raises OSError."""
+        return self._checked(lambda: self._stream.read() if size is None else self._stream.read(size))
 
     def readline(self, size: int | None = None) -> bytes:
-        """A line of up to `size` bytes. Raises OSError."""
-        return self._patiently(lambda: self._stream.readline() if size is None else self._stream.readline(size))
+        """Return a line of up to `size` bytes. Raises OSError."""
+        return self._checked(lambda: self._stream.readline() if size is None else self._stream.readline(size))
 
-    def _patiently(self, read: Callable[[], bytes]) -> bytes:
-        if self._connection is not None:
-            self._connection.settimeout(PATIENCE_SECONDS)
+    def _checked(self, read: Callable[[], bytes]) -> bytes:
         try:
             return read()
         except Exception as error:
             # gunicorn's own errors about chunks are of many kinds, and would be answered by it, in HTML.
             raise OSError(f"the body cannot be read: {type(error).__name__}") from error
-        finally:
-            if self._connection is not None:
-                self._connection.settimeout(None)
 
 
 def whole_body(request: HttpRequest) -> bytes:

@@ -12,7 +12,7 @@ from django.db.backends.signals import connection_created
 from django.urls import resolve
 from django.utils.http import parse_header_parameters
 
-from orchestrator.bodies import PatientBody
+from orchestrator.bodies import WholeBody
 from orchestrator.patience import bounded
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator.settings")
@@ -41,7 +41,7 @@ class MeasuredBodies:
         """Serve one request."""
         if not _is_readable(environ.get("CONTENT_TYPE", "")):
             environ["CONTENT_TYPE"] = "application/octet-stream"
-        environ["wsgi.input"] = PatientBody(environ["wsgi.input"], environ.get("gunicorn.socket"))
+        environ["wsgi.input"] = WholeBody(environ["wsgi.input"])
         if environ.get("HTTP_TRANSFER_ENCODING") and not environ.get("CONTENT_LENGTH"):
             environ["orchestrator.chunked"] = True
             environ["CONTENT_LENGTH"] = str(settings.MAX_BODY_BYTES + 1)
