@@ -17,6 +17,9 @@ LEEWAY_SECONDS = 30
 MIN_RSA_BITS = 2048
 """RFC 7518, section 3.3."""
 
+MAX_TIME = 253_402_300_799
+"""The last second of the year 9999: no later time fits a date, and none is meant."""
+
 _REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
 _REFUSED_HEADERS = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "enc", "zip"})
 # Claims of an ID token (OpenID Connect Core, section 2): it says who logged in, not what the bearer may do.
@@ -77,7 +80,16 @@ def signed_claims(
         )
     except _UNREADABLE as error:
         raise InvalidToken(f"{type(error).__name__}: {error}") from error
+    _require_times(claims)
     return claims
+
+
+def _require_times(claims: Mapping[str, Any]) -> None:
+    """Raise InvalidToken for a time that is no NumericDate (RFC 7519, section 2). PyJWT takes a text of digits too."""
+    for name in ("exp", "iat", "nbf"):
+        value = claims.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIME:
+            raise InvalidToken(f"{name} is no time")
 
 
 def _signing_key(header: Mapping[str, Any], issuer: TrustedIssuer) -> Any:
@@ -93,6 +105,9 @@ def _signing_key(header: Mapping[str, Any], issuer: TrustedIssuer) -> Any:
     jwk = key._jwk_data
     if jwk.get("kty") != _KTY[algorithm] or jwk.get("alg", algorithm) != algorithm or jwk.get("use", "sig") != "sig":
         raise InvalidToken("the key is not for this algorithm")
+    operations = jwk.get("key_ops")
+    if operations is not None and not (isinstance(operations, list) and "verify" in operations):
+        raise InvalidToken("the key is not for verifying")
     if isinstance(key.key, RSAPublicKey) and key.key.key_size < MIN_RSA_BITS:
         raise InvalidToken("the key is too short")
     return key.key

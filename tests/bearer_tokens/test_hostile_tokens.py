@@ -6,15 +6,17 @@ from functools import cache
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.warnings import InsecureKeyLengthWarning
 
 from orchestrator import local_key
 from tests.bearer_tokens.doors import Door, both
 from tests.bearer_tokens.hostile import HOSTILE, TAKEN
 from tests.orchestrator.key_server import KeyServer, jwk
-from tests.orchestrator.tokens import GONE, b64, good, own_key
+from tests.orchestrator.tokens import GONE, b64, claims, good, header, made, own_key
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 DOORS = ("the service", "the MCP server")
@@ -25,6 +27,21 @@ AUDIENCE = "orchestrator"
 @cache
 def short_key() -> Any:
     return rsa.generate_private_key(public_exponent=65537, key_size=1024)
+
+
+@cache
+def other_curve() -> Any:
+    return ec.generate_private_key(ec.SECP384R1())
+
+
+def by_the_other_curve(issuer: KeyServer) -> str:
+    """ES256 over P-384: its signature is as long as that curve's numbers (RFC 7518, section 3.4)."""
+
+    def sign(text: bytes) -> bytes:
+        pair = decode_dss_signature(other_curve().sign(text, ec.ECDSA(hashes.SHA256())))
+        return b"".join(number.to_bytes(48, "big") for number in pair)
+
+    return made(header(alg="ES256", kid="P-384"), claims(), sign)
 
 
 def own_jwk() -> dict[str, Any]:
@@ -43,7 +60,11 @@ def world() -> Iterator[tuple[KeyServer, dict[str, Door]]]:
             jwk("to encrypt", "RS256", use="enc"),
             jwk("for RSA-OAEP", "RS256", alg="RSA-OAEP"),
             {"kty": "oct", "k": b64(b"0" * 32), "kid": "a secret", "alg": "HS256"},
+            jwk("to sign", "RS256", key_ops=["sign"], alg=GONE, use=GONE),
+            jwk("odd", "RS256", key_ops=7),
+            {**ECAlgorithm.to_jwk(other_curve().public_key(), as_dict=True), "kid": "P-384"},
             jwk("any RSA", "RS256", alg=GONE, use=GONE),
+            jwk("to verify", "RS256", key_ops=["verify"]),
         )
         yield issuer, doors
 
@@ -74,6 +95,9 @@ def headed_as(was: str, says: str, kid: str | None = None) -> Callable[[KeyServe
 
 BY_ITS_KEY: dict[str, Callable[[KeyServer], str]] = {
     "a 1,024-bit RSA key": with_a_short_key,
+    "a key of another curve": by_the_other_curve,
+    "a key to sign with": signed("RS256", "to sign"),
+    "a key of odd operations": signed("RS256", "odd"),
     "a key to encrypt with": signed("RS256", "to encrypt"),
     "a key for another algorithm": signed("RS256", "for RSA-OAEP"),
     "a shared secret": signed("HS256", "a secret", key=b"0" * 32),
@@ -86,6 +110,7 @@ TAKEN_BY_ITS_KEY = {
     **{algorithm: signed(algorithm, algorithm) for algorithm in ALGORITHMS},
     "RS256 by a key of no algorithm": signed("RS256", "any RSA"),
     "PS256 by a key of no algorithm": signed("PS256", "any RSA"),
+    "a key to verify with": signed("RS256", "to verify"),
     "a login": signed("EdDSA", "EdDSA", sid="a-login", azp="a-client"),
     "for several audiences": signed("EdDSA", "EdDSA", aud=["account", AUDIENCE]),
     "on behalf of somebody": signed("EdDSA", "EdDSA", act={"sub": "bot"}),
