@@ -11,6 +11,7 @@ from uuid import UUID
 from audit_app.findings import Finding
 from audit_app.since import Since
 from audit_app.snapshot import Raw
+from audit_app.subjects import subjects
 from audit_app.trail import DOMAIN, GENESIS
 from orchestrator.canonical import dumps
 
@@ -122,6 +123,7 @@ class _Walk:
     """
 
     def __init__(self) -> None:
+        self._steps = {noun: subject.steps for noun, subject in subjects().items()}
         self._of: tuple[str, bytes] | None = None
         self._seq, self._hash = 0, GENESIS
         self._to: str | None = None
@@ -153,6 +155,8 @@ class _Walk:
             kind = "gap"
         elif seq <= self._seq or prev != self._hash or was != self._to:
             kind = "link"
+        elif noun in self._steps and (was, now) not in self._steps[noun]:
+            kind = "move"
         elif at < self._latest - _SLACK_MICROSECONDS:
             kind = "time"
         self._seq, self._hash, self._to = seq, digest, now

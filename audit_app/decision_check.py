@@ -59,15 +59,33 @@ SELECT r.id FROM "{approvals}" r LEFT JOIN (
 ) AS s ON s.subject_id = r.id
 WHERE r.decision_at IS DISTINCT FROM s.settled_at {only_approvals}"""
 
+# Beside a decision stand the requester and who held the task then: by the last claim, unless an event ended it.
+_COPIED = """
+SELECT d.approval_id FROM "{table}" d JOIN "{approvals}" r ON r.id = d.approval_id
+LEFT JOIN LATERAL (
+  SELECT e.event_type = 'task.claimed' AS holds, e.actor_issuer, e.actor_subject, e.on_behalf_of_issuer,
+    e.on_behalf_of_subject
+  FROM audit_events e WHERE e.subject_type = 'task' AND e.subject_id = r.task_id AND e.seq IS NOT NULL
+    AND e.timestamp <= d.decided_at
+    AND (e.event_type = 'task.claimed' OR (e.from_status = 'active' AND e.to_status IS DISTINCT FROM 'active'))
+  ORDER BY e.seq DESC LIMIT 1
+) AS h ON h.holds
+WHERE (d.requester_issuer, d.requester_subject, d.requester_for_issuer, d.requester_for_subject,
+    d.holder_issuer, d.holder_subject, d.holder_for_issuer, d.holder_for_subject)
+  IS DISTINCT FROM (r.created_by_issuer, r.created_by_subject, r.on_behalf_of_issuer, r.on_behalf_of_subject,
+    h.actor_issuer, h.actor_subject, h.on_behalf_of_issuer, h.on_behalf_of_subject)
+  {only_approvals}"""
+
 _DIFFERING = f"""
 SELECT r.id, r.version FROM "{{approvals}}" r
-WHERE r.id IN ({_MADE} UNION ALL {_SET_ASIDE} UNION ALL {_SETTLED}) ORDER BY r.id"""
+WHERE r.id IN ({_MADE} UNION ALL {_SET_ASIDE} UNION ALL {_SETTLED} UNION ALL {_COPIED}) ORDER BY r.id"""
 
 
 def check_decisions(connection: Raw, approvals: Subject, only: UUID | None) -> Iterator[Finding]:
     """Find the approvals, all or one, that differ from their events.
 
-    They differ in a decision, in a decision that was set aside, or in the time at which they were settled.
+    They differ in a decision, in the requester or the holder beside it, in a decision that was set aside, or in the
+    time at which they were settled.
     """
     differing = _DIFFERING.format(
         table=apps.get_model(settings.AUDIT_DECISIONS)._meta.db_table,

@@ -16,13 +16,14 @@ class Subject:
     """A kind of row with chains: its noun, its table, and how its columns are told, as SQL by their names.
 
     `told` are the columns that events tell of when they change; `filed_under` is the one whose value is the role of
-    all events.
+    all events. `steps` are the pairs of states between which an event may lead, None for a row that is not there.
     """
 
     noun: str
     table: str
     told: Mapping[str, str]
     filed_under: str
+    steps: frozenset[tuple[str | None, str | None]]
 
 
 def subjects() -> dict[str, Subject]:
@@ -33,7 +34,7 @@ def subjects() -> dict[str, Subject]:
 def _subject(noun: str, model: Any) -> Subject:
     fields = {field.attname: field for field in model._meta.concrete_fields}
     told = {name: _as_told(fields[name]) for name in model.TOLD}
-    return Subject(noun, model._meta.db_table, told, model.FILED_UNDER)
+    return Subject(noun, model._meta.db_table, told, model.FILED_UNDER, model.steps())
 
 
 def _as_told(field: "models.Field[Any, Any]") -> str:

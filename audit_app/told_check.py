@@ -57,6 +57,31 @@ def check_origins(connection: Raw, subject: Subject, only: UUID | None) -> Itera
             yield Finding("told", subject.noun, pk, version)
 
 
+def check_reasons(connection: Raw, sessions: Subject, only: UUID | None) -> Iterator[Finding]:
+    """Find the sessions, all or one, whose reason is not that of the last event that moved them."""
+    differing = f"""
+      SELECT r.id, r.version FROM "{sessions.table}" r LEFT JOIN LATERAL (
+        SELECT e.reason FROM audit_events e WHERE e.subject_type = %(noun)s AND e.subject_id = r.id AND e.seq > 1
+          AND e.from_status IS DISTINCT FROM e.to_status ORDER BY e.seq DESC LIMIT 1) AS moved ON true
+      WHERE coalesce(r.reason, '') <> coalesce(moved.reason, '')
+        {"" if only is None else "AND r.id = %(only)s"} ORDER BY r.id"""
+    with connection.cursor("reasons") as cursor:
+        for pk, version in cursor.execute(differing, {"noun": sessions.noun, "only": only}):
+            yield Finding("told", sessions.noun, pk, version)
+
+
+def check_traces(connection: Raw, tasks: Subject, only: UUID | None) -> Iterator[Finding]:
+    """Find the tasks, all or one, whose trace is not that of their first event, or of the task that they repeat."""
+    differing = f"""
+      SELECT r.id, r.version FROM "{tasks.table}" r LEFT JOIN "{tasks.table}" was ON was.id = r.retry_of_id
+      JOIN audit_events f ON (f.subject_type, f.subject_id, f.seq) = (%(noun)s, r.id, 1)
+      WHERE r.trace_id <> coalesce(was.trace_id, f.trace_id)
+        {"" if only is None else "AND r.id = %(only)s"} ORDER BY r.id"""
+    with connection.cursor("traces") as cursor:
+        for pk, version in cursor.execute(differing, {"noun": tasks.noun, "only": only}):
+            yield Finding("told", tasks.noun, pk, version)
+
+
 def _is_digest(told: str, now: str) -> bool:
     """Whether a long value is told by its SHA-256 and its length; both as JSON, of whatever numbers."""
     try:

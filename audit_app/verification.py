@@ -1,7 +1,7 @@
 """Verifying the trail: the chains, the rows at their ends, the seals, and the anchor. As it was at one moment."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,20 +12,22 @@ from uuid import UUID
 from audit_app import anchor, attempt_check, chains, decision_check, readers, seal_keys
 from audit_app.findings import Finding, Report, first
 from audit_app.row_check import check_rows
+from audit_app.rule_check import check_rules
 from audit_app.seal_check import check_anchor, check_seals
 from audit_app.since import Since, since
 from audit_app.snapshot import Raw, snapshot
 from audit_app.stored_answer_check import check_stored_answers
-from audit_app.subjects import subjects
+from audit_app.subjects import Subject, subjects
 from audit_app.time_check import check_times
-from audit_app.told_check import check_origins, check_told
+from audit_app.told_check import check_origins, check_reasons, check_told, check_traces
 from orchestrator import boundary
 
-_FURTHER = {
-    attempt_check.NOUN: attempt_check.check_attempts,
-    decision_check.NOUN: decision_check.check_decisions,
+_FURTHER: dict[str, tuple[Callable[[Raw, Subject, UUID | None], Iterator[Finding]], ...]] = {
+    "session": (check_reasons,),
+    "task": (attempt_check.check_attempts, attempt_check.check_leases, check_traces),
+    "approval": (decision_check.check_decisions,),
 }
-"""What has rows of its own beside, by its noun."""
+"""The checks of a kind of row beside those of every kind, by its noun."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +88,13 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
             report.missing.append(f"{asked.subject[0]} {asked.subject[1]}: there is no such subject")
         report.findings += _rows(connection, asked.subject)
         carried = _carried(connection, asked.subject)
+        broken = first(check_rules(connection, asked.subject))
         findings, report.events = read.result()
         report.findings[:0] = findings
-    # A forged event has one finding, though its time may be out of order too.
-    known_events = {one.event_id for one in report.findings if one.event_id}
-    report.findings += [one for one in untimely if one.event_id not in known_events]
+    # A forged event has one finding, though its time may be out of order too, and a rule broken by it.
+    for one in (*untimely, *broken):
+        if one.event_id not in {known.event_id for known in report.findings if known.event_id}:
+            report.findings.append(one)
     # What a row carries is told by its chain: where that was tampered with, no more is said of the row.
     known = {one.subject_id for one in report.findings if one.subject_id}
     report.findings += {one.subject_id: one for one in carried if one.subject_id not in known}.values()
@@ -126,7 +130,7 @@ def _carried(connection: Raw, asked: tuple[str, UUID] | None) -> list[Finding]:
         if asked is None or asked[0] == noun:
             found += first(check_origins(connection, subject, asked[1] if asked else None))
             found += first(check_told(connection, subject, asked[1] if asked else None))
-            if (further := _FURTHER.get(noun)) is not None:
+            for further in _FURTHER.get(noun, ()):
                 found += first(further(connection, subject, asked[1] if asked else None))
     return found
 

@@ -91,10 +91,10 @@ def amend_session(session: Session, *, by: Actor | None = None, **fields: Any) -
 
 def new_task(*, by: Actor | None = None, to_role: str = "finance", **columns: Any) -> Task:
     """A pending task for a role."""
-    task = {"task_type": "routing", "from_role": "manager", "to_role": to_role, **columns}
-    return boundary.write(
-        lambda: create(Task(**task), Action.TASK_CREATED, at=database_now(), actor=by or actor("mona"))
-    )
+    creator = by or actor("mona")
+    plain = {"task_type": "routing", "from_role": "manager", "trace_id": creator.origin.trace_id}
+    task = {**plain, "to_role": to_role, **columns}
+    return boundary.write(lambda: create(Task(**task), Action.TASK_CREATED, at=database_now(), actor=creator))
 
 
 def new_approval(task: Task, *, by: Actor | None = None, approver_role: str = "manager", **question: Any) -> Approval:

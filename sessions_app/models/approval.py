@@ -195,6 +195,12 @@ class Approval(Recorded):
     def cancel(self) -> None:
         """It is not asked any more."""
 
+    @classmethod
+    def steps(cls) -> frozenset[tuple[str | None, str | None]]:
+        """Return the steps of every row, and two more: the use of a grant, and the deletion of an open request."""
+        approved, pending = str(ApprovalStatus.APPROVED), str(ApprovalStatus.PENDING)
+        return super().steps() | {(approved, approved), (pending, None)}
+
     def is_overdue(self) -> bool:
         """Whether its time had passed when the row was read, by the database's clock."""
         return self.expires_at <= self.now

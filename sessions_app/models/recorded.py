@@ -28,6 +28,9 @@ class Recorded(models.Model):
     TOLD: ClassVar[tuple[str, ...]] = ()
     """The columns beside the status whose change is an event, by their names in the database."""
 
+    INITIAL: ClassVar[tuple[str, ...]] = ("pending",)
+    """The states in which a row may begin."""
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     tenant = models.CharField(max_length=64)
     status: FSMField
@@ -68,6 +71,16 @@ class Recorded(models.Model):
     def is_of(self, actor: Actor) -> bool:
         """Whether this actor made it. The scope is the subject, not the token."""
         return self.created_by == actor.identity and self.tenant == actor.tenant
+
+    @classmethod
+    def steps(cls) -> frozenset[tuple[str | None, str | None]]:
+        """Return from which state to which an event may lead. None stands for a row that is not there."""
+        table = moves(cls)
+        legal: set[tuple[str | None, str | None]] = {(None, state) for state in cls.INITIAL}
+        for state, targets in table.items():
+            legal |= {(state, target) for target in targets}
+            legal.add((state, state) if targets else (state, None))
+        return frozenset(legal)
 
     @property
     def is_terminal(self) -> bool:

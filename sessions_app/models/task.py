@@ -49,6 +49,7 @@ class Task(Recorded):
         *("output", "error"),
     )
     UNTOLD = ("lease_expires_at", "progress")
+    INITIAL = ("pending", "blocked")
     """What a heartbeat writes, without an event and without a version."""
 
     task_type = models.CharField(max_length=50)

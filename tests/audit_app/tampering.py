@@ -86,7 +86,7 @@ def said(event: work.Event, **otherwise: Any) -> str:
 
 def tell_otherwise(beside: Super, row: Recorded, seq: int, reason: str) -> None:
     """Another reason in one event of a row, and every text, hash and head after it made right for that."""
-    _retell(beside, row, lambda event: {"reason": reason} if event["seq"] == seq else {})
+    retell(beside, row, seq, reason=reason)
 
 
 def set_clock(beside: Super, row: Recorded, times: Mapping[int, datetime]) -> None:
@@ -95,23 +95,46 @@ def set_clock(beside: Super, row: Recorded, times: Mapping[int, datetime]) -> No
     point(beside, row, created_at=times[1], updated_at=times[max(times)])
 
 
+def retell(beside: Super, row: Recorded, seq: int, **columns: Any) -> None:
+    """Other values in one event of a row, and every text, hash and head from there on made right for that."""
+    _retell(beside, row, lambda event: columns if event["seq"] == seq else {})
+
+
+def append(beside: Super, row: Recorded, status: str, **columns: Any) -> None:
+    """One more event of a row, which leads it to a state, and the row as that event says."""
+    event = work.written_for(row, to_status=status, **columns)
+    work.insert(beside, "audit_events", event)
+    told = {"version": event["seq"], "audit_head": event["hash"], "updated_at": event["timestamp"]}
+    point(beside, row, status=status, **told)
+
+
 def _retell(beside: Super, row: Recorded, otherwise: Callable[[work.Event], dict[str, Any]]) -> None:
     before = work.GENESIS
     for event in work.chain(row):
         told = otherwise(event)
-        body = said(event, **{_SAID_AS.get(name, name): _written(value) for name, value in told.items()})
+        body = said(event, **_as_said(event, told))
         digest = work.hash_of(before, body)
         rewrite(beside, event, body=body, hash=digest, prev_hash=before, **told)
         before = digest
     point(beside, row, audit_head=before)
 
 
-_SAID_AS = {"timestamp": "at"}
+_SAID_AS = {"timestamp": "at", "to_status": "to", "from_status": "from"}
 """Columns that have another name in the text."""
 
 
-def _written(value: Any) -> Any:
-    return instant(value) if isinstance(value, datetime) else value
+def _as_said(event: work.Event, told: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of an event's text for other values in its columns."""
+    members: dict[str, Any] = {}
+    for name, value in told.items():
+        if name.startswith("actor_"):
+            actor = members.setdefault("actor", dict(json.loads(event["body"])["actor"]))
+            actor[name.removeprefix("actor_")] = value
+        elif name == "metadata":
+            members["changes"] = json.loads(value)["changes"]
+        else:
+            members[_SAID_AS.get(name, name)] = instant(value) if isinstance(value, datetime) else value
+    return members
 
 
 def seal_hash(body: str) -> bytes:

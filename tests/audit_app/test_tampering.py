@@ -15,6 +15,7 @@ from audit_app.models import AuditSeal
 from sessions_app.models import Session
 from tests import work
 from tests.audit_app.seals import Place, findings, seal
+from tests.audit_app.tampered_work import COLUMNS, RULES, Work, honest_work
 from tests.audit_app.tampering import (
     Super,
     delete,
@@ -307,6 +308,27 @@ def test_finds_a_space_more_or_less_in_a_text(story: Story, kept: str, told: str
         assert story.found() == []
         rewrite(beside, event, metadata=json.dumps({"changes": otherwise}))
         assert story.found() == [("columns", str(session.pk), 1)]
+
+
+# Rules of the work, and columns that are told by several events.
+
+
+@pytest.fixture
+def honest(place: Place) -> Work:
+    made = honest_work()
+    assert findings(place, anchor=False) == []
+    return made
+
+
+@pytest.mark.parametrize("tamper", [*RULES, *COLUMNS], ids=lambda tamper: tamper.__name__)
+def test_finds_broken_rules_and_columns_of_the_work(
+    place: Place, honest: Work, tamper: Callable[[Work, Super], Found]
+) -> None:
+    names = honest.names()
+    with unguarded() as beside:
+        expected = tamper(honest, beside)
+        told = findings(place, anchor=False)
+        assert [(kind, names.get(where or "", where), number) for kind, where, number in told] == expected
 
 
 # The seals.
