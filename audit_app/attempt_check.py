@@ -23,14 +23,16 @@ steps AS MATERIALIZED (
     AND (event_type = 'task.claimed' OR (from_status = 'active' AND to_status IS DISTINCT FROM 'active'))
     {only_events})"""
 
-# What ended an attempt follows from the event, and from whether the holder or a job caused it.
+# What ended an attempt follows from the event, and from whether the holder or a job caused it. An attempt that was lost
+# is counted; after a lost delivery the same attempt follows, after a pause.
 _OUTCOME = """
 CASE e.event_type
   WHEN 'task.completed' THEN a.outcome = 'completed'
   WHEN 'task.released' THEN a.outcome = 'released'
-  WHEN 'task.requeued' THEN a.outcome = CASE WHEN by_holder THEN 'failed' ELSE 'lease-lost' END
-  WHEN 'task.force_released' THEN
-    a.outcome = CASE WHEN e.changes ? 'attempt' THEN 'lease-lost' ELSE 'force-released' END
+  WHEN 'task.requeued' THEN a.outcome = CASE WHEN by_holder THEN 'failed'
+    WHEN e.changes ? 'attempt' THEN 'lease-lost' ELSE 'lost-delivery' END
+  WHEN 'task.force_released' THEN a.outcome = CASE WHEN e.changes ? 'attempt' THEN 'lease-lost'
+    WHEN e.changes ? 'not_before' THEN 'lost-delivery' ELSE 'force-released' END
   ELSE a.outcome = ANY(CASE
     WHEN by_holder THEN '{{failed,released,lease-lost,force-released}}'::text[]
     WHEN e.actor_kind = 'job' AND e.reason = 'deadline-exceeded' THEN '{{deadline-exceeded}}'

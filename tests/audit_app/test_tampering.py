@@ -142,7 +142,7 @@ def swapped_order_among_the_sealed(story: Story, beside: Super) -> Found:
 
 def inserted_event(story: Story, beside: Super) -> Found:
     work.insert(beside, "audit_events", work.written_for(story.fresh))
-    return [("head", "fresh", 3)]
+    return [("head", "fresh", 3), ("move", "fresh", 4)]
 
 
 def inserted_event_below_a_seal(story: Story, beside: Super) -> Found:
@@ -411,7 +411,7 @@ def rolled_back_database(story: Story, beside: Super) -> Found:
 
 def set_back(beside: Super, row: Session, last: work.Event) -> None:
     """The row as it was when an event was its last."""
-    told = {"status": last["to_status"], "audit_head": last["hash"], "updated_at": last["timestamp"]}
+    told = {"status": last["to_status"], "audit_head": last["hash"], "updated_at": last["timestamp"], "reason": None}
     point(beside, row, version=last["seq"], **told)
 
 

@@ -1,6 +1,7 @@
 """A superuser rewrites what rows carry, and not their events: audit_verify finds it and names the row."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,9 @@ from psycopg.types.json import Jsonb
 
 from orchestrator import boundary
 from orchestrator.actors import Actor, Identity, Kind, Origin, Role, Via
-from sessions_app.models import Approval, Recorded, Session, Task
+from sessions_app.duties import FAIL_EXHAUSTED, REQUEUE_LAPSED, REQUEUE_LOST_DELIVERIES
+from sessions_app.models import Approval, Attempt, Recorded, Session, Task
+from sessions_app.sweeping import sweep
 from sessions_app.transitions import approvals, lease
 from sessions_app.transitions import person as people
 from tests import work
@@ -110,6 +113,28 @@ def test_a_column_that_no_event_of_the_row_tells_of_is_not_looked_at(place: Plac
 def test_what_heartbeats_and_attempts_leave_is_in_order(place: Place) -> None:
     for make in task_states.TASKS_IN.values():
         make()
+    assert findings(place, anchor=False) == []
+
+
+def test_attempts_are_in_order_however_they_end(place: Place) -> None:
+    finn, operator = somebody("finn"), replace(somebody("olga"), roles=frozenset({Role.OPERATOR}))
+
+    def end(move: Callable[..., Task], **options: Any) -> None:
+        task, token = task_states.held()
+        boundary.write(partial(move, task, token=token, actor=finn, **options))
+
+    end(lease.release)
+    end(lease.fail, error={"code": "lease-lost"}, retryable=True)
+    end(lease.fail, error={"code": "no-statement"}, retryable=False)
+    for lasting in (timedelta(minutes=1), timedelta(0)):
+        task, _ = task_states.held(lasting=lasting)
+        boundary.write(partial(lease.force_release, task, reason="It hangs.", actor=operator))
+    for _ in range(5):
+        task_states.held(Task.objects.get(pk=task.pk), lasting=timedelta(0))
+        for duty in (REQUEUE_LOST_DELIVERIES, FAIL_EXHAUSTED, REQUEUE_LAPSED):
+            sweep(duty)
+    ends = Counter(Attempt.objects.values_list("outcome", flat=True))
+    assert ends == {"released": 1, "failed": 2, "force-released": 1, "lost-delivery": 3, "lease-lost": 3}
     assert findings(place, anchor=False) == []
 
 
