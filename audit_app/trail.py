@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -194,8 +194,23 @@ _INSERT = f"INSERT INTO audit_events ({_COLUMNS}) VALUES ({', '.join(['%s'] * le
 _COPY = f"COPY audit_events ({_COLUMNS}) FROM STDIN"
 
 
+_LAST = """
+SELECT DISTINCT ON (subject_id) subject_id, id FROM audit_events
+WHERE subject_type = %s AND subject_id = ANY(%s) AND seq IS NOT NULL ORDER BY subject_id, seq DESC
+"""
+
+
 Statement = tuple[str, Sequence[Any]]
 """Some SQL, with a place for each of its values."""
+
+
+def last_events(subject_type: str, subject_ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """Return the id of the last event in the chain of each subject."""
+    if not subject_ids:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(_LAST, [subject_type, list(subject_ids)])
+        return dict(cursor.fetchall())
 
 
 def record(made: Link, *, told: Statement | None = None) -> None:

@@ -5,12 +5,19 @@ from django.db.models.functions import Now
 
 from orchestrator.actors import Actor
 from sessions_app import permissions
-from sessions_app.models import Approval, Session, Task
+from sessions_app.models import Approval, Recorded, Session, Task
+from sessions_app.models.approval import ApprovalStatus
+from sessions_app.models.recorded import moves
 from sessions_app.models.session import SessionStatus
 from sessions_app.sweeping import Duty
 from sessions_app.transitions import lapse
 from sessions_app.transitions import session as sessions
 from sessions_app.transitions.approvals import expiry
+from sessions_app.transitions.ending import close_left_over
+
+
+def _final(model: type[Recorded]) -> list[str]:
+    return [state for state, after in moves(model).items() if not after]
 
 
 def _expired_sessions(actor: Actor) -> QuerySet[Session]:
@@ -58,6 +65,27 @@ EXPIRE_APPROVALS = Duty(
     lambda actor: permissions.visible(Approval, actor).filter(expiry.OVERDUE).order_by("expires_at"),
     lambda rows, by: expiry.expire_many(rows, actor=by),
 )
+
+CLOSE_LEFT_BY_TASKS = Duty(
+    "close_approvals_of_ended_tasks",
+    lambda actor: permissions.visible(Approval, actor).filter(
+        status=ApprovalStatus.PENDING, task__status__in=_final(Task)
+    ),
+    lambda rows, by: close_left_over(rows, Task, actor=by),
+)
+CLOSE_LEFT_BY_SESSIONS = Duty(
+    "close_approvals_of_ended_sessions",
+    lambda actor: permissions.visible(Approval, actor).filter(
+        status=ApprovalStatus.PENDING, session__status__in=_final(Session)
+    ),
+    lambda rows, by: close_left_over(rows, Session, actor=by),
+)
+
+LEFT_OVER_DUTIES: tuple[tuple[Duty, str], ...] = (
+    (CLOSE_LEFT_BY_TASKS, "cancelled after their task"),
+    (CLOSE_LEFT_BY_SESSIONS, "cancelled after their session"),
+)
+"""What becomes of open approvals whose task or session ended when it had more of them than may end with it."""
 
 DEADLINE_DUTIES: tuple[tuple[Duty, str], ...] = (
     (FAIL_OVERDUE, "failed past their deadline"),

@@ -9,7 +9,7 @@ from orchestrator.idempotency.purge import purge
 from orchestrator.maintenance.jobs import Incomplete, Job
 from orchestrator.people.logins import end_expired
 from orchestrator.problems import ServiceUnavailable
-from sessions_app.duties import DEADLINE_DUTIES, EXPIRE_APPROVALS, EXPIRE_SESSIONS, LEASE_DUTIES
+from sessions_app.duties import DEADLINE_DUTIES, EXPIRE_APPROVALS, EXPIRE_SESSIONS, LEASE_DUTIES, LEFT_OVER_DUTIES
 from sessions_app.management.commands.expire_sessions import sentence
 from sessions_app.sweeping import Duty, sweep
 from sessions_app.unfinished_cut_offs import finish_cut_offs
@@ -33,6 +33,11 @@ def end_overdue_tasks() -> str:
 def settle_lapsed_leases() -> str:
     """Put back or end the tasks whose lease ran out. Raises Incomplete."""
     return _settled("Leases", LEASE_DUTIES)
+
+
+def close_left_over_approvals() -> str:
+    """Cancel the open approvals of tasks and sessions that ended without them. Raises Incomplete."""
+    return _settled("Left over", LEFT_OVER_DUTIES)
 
 
 def undo_cut_offs() -> str:
@@ -88,6 +93,7 @@ JOBS: tuple[Job, ...] = (
     Job("expire_approvals", expire_approvals, moves_as=(EXPIRE_APPROVALS.job,)),
     Job("end_overdue_tasks", end_overdue_tasks, moves_as=_names(DEADLINE_DUTIES)),
     Job("settle_lapsed_leases", settle_lapsed_leases, moves_as=_names(LEASE_DUTIES)),
+    Job("close_left_over_approvals", close_left_over_approvals, 60.0, moves_as=_names(LEFT_OVER_DUTIES)),
     Job("undo_cut_offs", undo_cut_offs, interval_seconds=60.0),
     Job("end_logins", end_logins),
     Job("purge_idempotency_records", purge_records),

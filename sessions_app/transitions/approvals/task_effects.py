@@ -79,7 +79,9 @@ def _waits(task: Task, approval: Approval) -> bool:
 def _waited_for(tasks: Collection[UUID]) -> Mapping[UUID, list[Approval]]:
     """Return, by task, the requests that it waits or waited for."""
     found: dict[UUID, list[Approval]] = defaultdict(list)
-    rows = Approval.objects.filter(task_id__in=list(tasks), blocks=True).defer("action", "reason", "notes")
+    # A request that was added and cancelled, for no other, changes nothing, however many of them there were.
+    cancelled = Q(status=ApprovalStatus.CANCELLED, required=False, replaces=None)
+    rows = Approval.objects.filter(~cancelled, task_id__in=list(tasks), blocks=True).defer("action", "reason", "notes")
     for row in rows:
         if row.task_id is not None:
             found[row.task_id].append(row)
