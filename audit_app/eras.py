@@ -7,11 +7,9 @@ was sealed in the old one, were it not of a later era: the owner begins one, aft
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
-PRESENT = (
-    "(SELECT pg_get_expr(d.adbin, d.adrelid)::int FROM pg_attrdef d JOIN pg_attribute a"
-    " ON (a.attrelid, a.attnum) = (d.adrelid, d.adnum)"
-    " WHERE d.adrelid = 'audit_events'::regclass AND a.attname = 'era')"
-)
+from orchestrator.database_term import PRESENT_ERA
+
+PRESENT = PRESENT_ERA
 """The era that events are written in, as SQL: the default of their column."""
 
 # No cluster of its own has an event by a transaction that is yet to begin.

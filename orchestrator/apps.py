@@ -4,6 +4,7 @@ from django.apps import AppConfig
 from django.core.checks import Tags, register
 
 from orchestrator.checks import login_is_whole, production_is_safe
+from orchestrator.replication import standbys_confirm_writes
 
 
 class OrchestratorConfig(AppConfig):
@@ -15,3 +16,4 @@ class OrchestratorConfig(AppConfig):
         """The checks run with every command, and where gunicorn loads the application."""
         register(production_is_safe, Tags.security)
         register(login_is_whole, Tags.security)
+        register(standbys_confirm_writes, "replication", deploy=True)

@@ -9,7 +9,8 @@ import psycopg
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from psycopg.pq import TransactionStatus
 
-from orchestrator.problems import Problem, ServiceUnavailable
+from orchestrator.database_term import StaleDatabaseError
+from orchestrator.problems import DatabaseStale, Problem, ServiceUnavailable
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ def read(work: Callable[[], T]) -> T:
     except (DatabaseError, InterfaceError) as error:
         if is_away(error):
             _let_go(error)
-            raise ServiceUnavailable("The database cannot be reached, or is too busy.") from error
+            raise unavailable(error) from error
         raise
 
 
@@ -68,7 +69,7 @@ def _repeated(work: Callable[[], T]) -> T:
                 continue
             if is_away(error):
                 _let_go(error)
-                raise ServiceUnavailable("The database cannot be reached, or is too busy.") from error
+                raise unavailable(error) from error
             raise
     raise AssertionError("unreachable")
 
@@ -101,6 +102,13 @@ def is_too_long(problem: ServiceUnavailable) -> bool:
     """
     cause = problem.__cause__
     return cause is not None and sqlstate(cause) in _TOO_LONG | _REPEATABLE
+
+
+def unavailable(error: BaseException) -> ServiceUnavailable:
+    """Return the refusal for a database that is away, or that was replaced by another."""
+    if isinstance(error, StaleDatabaseError):
+        return DatabaseStale()
+    return ServiceUnavailable("The database cannot be reached, or is too busy.")
 
 
 def is_away(error: BaseException) -> bool:

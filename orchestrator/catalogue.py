@@ -10,5 +10,11 @@ _ROOMS = {problems.__name__, work_problems.__name__, proxy_problems.__name__}
 
 def catalogue() -> Iterator[type[Problem]]:
     """All of them, by status and slug."""
-    known = [kind for kind in Problem.__subclasses__() if kind.__module__ in _ROOMS]
+    known = [kind for kind in _below(Problem) if kind.__module__ in _ROOMS]
     yield from sorted(known, key=lambda kind: (kind.status, kind.slug))
+
+
+def _below(kind: type[Problem]) -> Iterator[type[Problem]]:
+    for special in kind.__subclasses__():
+        yield special
+        yield from _below(special)

@@ -11,9 +11,10 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
 
 from orchestrator import __version__
+from orchestrator.database_term import StaleDatabaseError
 from orchestrator.maintenance import measuring
 from orchestrator.problem_responses import reads_only, response
-from orchestrator.problems import ServiceUnavailable
+from orchestrator.problems import DatabaseStale, ServiceUnavailable
 from orchestrator.redis import redis
 
 T = TypeVar("T")
@@ -56,6 +57,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
         _ask_database()
         _insist_on_migrations()
         overdue = measuring.overdue()
+    except StaleDatabaseError:
+        return response(DatabaseStale(), request)
     except (DatabaseError, InterfaceError):
         return response(ServiceUnavailable("The database cannot be reached."), request)
     except ServiceUnavailable as problem:

@@ -10,6 +10,7 @@ from types import FrameType
 
 from django.db import close_old_connections
 
+from orchestrator.database_term import term_guard
 from orchestrator.problems import ServiceUnavailable
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ def every(seconds: float, work: Callable[[], object]) -> None:
         signal.signal(name, end)
     while not stop.is_set():
         close_old_connections()
+        term_guard().close_overtaken()
         try:
             work()
         except ServiceUnavailable as problem:

@@ -16,6 +16,7 @@ from orchestrator.openapi_headers import Schema
 from orchestrator.problems import (
     BadRequest,
     BodyTooLarge,
+    DatabaseStale,
     Forbidden,
     InFlight,
     InternalError,
@@ -39,6 +40,7 @@ WITH_A_CALLER: tuple[type[Problem], ...] = (
     UnsupportedMediaType,
     TooManyRequests,
     ServiceUnavailable,
+    DatabaseStale,
 )
 """How any operation that needs a token may refuse besides. A body is judged even where none is asked for."""
 

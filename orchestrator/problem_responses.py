@@ -15,7 +15,7 @@ from rest_framework.exceptions import ErrorDetail
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from orchestrator.boundary import is_away
+from orchestrator.boundary import is_away, unavailable
 from orchestrator.problems import (
     BadRequest,
     BodyTooLarge,
@@ -86,7 +86,7 @@ def as_problem(error: Exception) -> Problem | None:
     if isinstance(error, Http404 | exceptions.NotFound):
         return NotFound()
     if isinstance(error, DatabaseError | InterfaceError) and is_away(error):
-        return ServiceUnavailable("The database cannot be reached, or is too busy.")
+        return unavailable(error)
     return None
 
 

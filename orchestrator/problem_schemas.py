@@ -11,6 +11,7 @@ from orchestrator.problem_responses import CONTENT_TYPE, document
 from orchestrator.problems import (
     AnswerTooLarge,
     BodyTooLarge,
+    DatabaseStale,
     InFlight,
     InsufficientUserAuthentication,
     InvalidRequest,
@@ -68,6 +69,7 @@ MEMBERS: Mapping[type[Problem], Schema] = {
     InFlight: _WAIT,
     TooManyRequests: _WAIT,
     ServiceUnavailable: _WAIT,
+    DatabaseStale: _WAIT,
 }
 """The members that a kind has beyond those of every refusal. It has them always."""
 

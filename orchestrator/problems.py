@@ -288,3 +288,18 @@ class ServiceUnavailable(Problem):
     def __init__(self, detail: str = "", *, retry_after: int = 1) -> None:
         members = {"retry_after": retry_after}
         super().__init__(detail, members=members, headers={"Retry-After": str(retry_after)})
+
+
+class DatabaseStale(ServiceUnavailable):
+    """The database that answered was replaced by another one, and the service refuses to read or write it.
+
+    A standby was promoted, or a dump was restored, and the former primary is back without protection. Nothing was done.
+    Wait as long as `Retry-After` says (`retry_after`, in seconds) and send the same request again. An operator has to
+    stop the former primary.
+    """
+
+    slug = "database-stale"
+    title = "The database was replaced by another"
+
+    def __init__(self) -> None:
+        super().__init__("The database that answered is a former primary. It is not used.", retry_after=2)

@@ -35,6 +35,9 @@ DATABASES = {
 }
 """The database, as the service's role; `make run` makes one."""
 
+DATABASE_TERM_FILE = env.place("DATABASE_TERM_FILE", VAR / "database_term.json")
+"""The highest [term](operations.md#failover) of the database that was seen: one file for all processes of a machine."""
+
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [

@@ -16,6 +16,7 @@ from typing import Self
 import django
 from django.core.management import call_command
 
+from orchestrator.database_term import term_guard
 from orchestrator.local_database import HERE
 
 SECONDS = 5
@@ -75,6 +76,7 @@ def sweep_beside(parent: int) -> None:
     """Sweep again and again, until told to stop or the parent is gone."""
     threading.Thread(target=_end_with, args=[parent], daemon=True).start()
     django.setup()
+    term_guard().install()
     call_command("sweep", loop=SECONDS)
 
 

@@ -13,6 +13,7 @@ from django.urls import resolve
 from django.utils.http import parse_header_parameters
 
 from orchestrator.bodies import WholeBody
+from orchestrator.database_term import term_guard
 from orchestrator.patience import bounded
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator.settings")
@@ -56,6 +57,7 @@ def refuse_what_is_unsafe() -> None:
 
 
 # Here, where threads are few and somebody waits for each; a command may run a statement for as long as it likes.
+term_guard().install()
 connection_created.connect(bounded)
 _django = get_wsgi_application()
 refuse_what_is_unsafe()

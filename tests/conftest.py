@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.signals import request_started
 from django.db import connections
+from django.db.backends.signals import connection_created
 from django.test import TransactionTestCase
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from orchestrator import roles
+from orchestrator.database_term import term_guard
 from orchestrator.maintenance import records
 from orchestrator.maintenance.jobs import all_jobs
 from orchestrator.people.cut_off import cut_off
@@ -79,6 +82,15 @@ def jobs_done(transactional_db: None) -> None:
     """Let every maintenance job have succeeded just now."""
     for job in all_jobs():
         records.succeed(job)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def any_term() -> None:
+    """Judge no connection of the tests' own process by its term: they begin eras, and end them again."""
+    guard = term_guard()
+    connection_created.disconnect(guard.judge)
+    request_started.disconnect(guard.close_overtaken)
+    guard._is_installed = False
 
 
 @pytest.fixture(autouse=True)

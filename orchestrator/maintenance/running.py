@@ -11,6 +11,7 @@ from types import FrameType
 from django.core.management.base import CommandError
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
+from orchestrator.database_term import term_guard
 from orchestrator.maintenance import records
 from orchestrator.maintenance.jobs import Incomplete, Job
 from orchestrator.problems import ServiceUnavailable
@@ -130,6 +131,7 @@ def _repeat(job: Job, seconds: float, stop: threading.Event, report: Callable[[R
     pause = max(seconds, job.interval_seconds / 60)
     while not stop.is_set():
         close_old_connections()
+        term_guard().close_overtaken()
         if (done := runner.run()) is not None:
             report(done)
         stop.wait(pause)

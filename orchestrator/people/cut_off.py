@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from django.db import DatabaseError, InterfaceError
 
+from orchestrator import boundary
 from orchestrator.actors import Identity
 from orchestrator.people.models import Person
-from orchestrator.problems import ServiceUnavailable
 
 SECONDS = 30
 """How long a worker may go on with what it read: a subject is shut out at the latest after this."""
@@ -44,7 +44,7 @@ class CutOff:
             rows = Person.objects.filter(is_active=False).values_list("tenant", "issuer", "subject")
             self._inactive = frozenset((tenant, Identity(issuer, subject)) for tenant, issuer, subject in rows)
         except (DatabaseError, InterfaceError) as error:
-            raise ServiceUnavailable("The database cannot be reached, or is too busy.") from error
+            raise boundary.unavailable(error) from error
         self._read_at = self._clock()
 
 

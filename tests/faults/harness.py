@@ -183,19 +183,22 @@ def postgres() -> Iterator[Postgres]:
         server = Server.within(Path(folder))
         server.start({"fsync": "off", "max_connections": "100"})
         try:
-            yield Postgres(server, _migrated(server))
+            yield Postgres(server, migrated(server.address))
         finally:
             server.stop()
 
 
-def _migrated(server: Server) -> str:
-    """The address that the service uses, of a database with everything in it but rows."""
-    with psycopg.connect(server.address("postgres"), autocommit=True) as beside:
+def migrated(address: Callable[[str, str], str]) -> str:
+    """The address that the service uses, of a database with everything in it but rows.
+
+    `address` gives the address of a database for a user.
+    """
+    with psycopg.connect(address("postgres", "postgres"), autocommit=True) as beside:
         roles.make_roles(beside)
         roles.make_database(beside, DATABASE)
-    env = {**environment(), "DATABASE_URL": server.address(DATABASE, roles.OWNER)}
+    env = {**environment(), "DATABASE_URL": address(DATABASE, roles.OWNER)}
     subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=HERE, env=env, check=True)
-    return server.address(DATABASE, roles.SERVICE)
+    return address(DATABASE, roles.SERVICE)
 
 
 # Clients.

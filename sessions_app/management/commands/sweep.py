@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from orchestrator.loops import interval
 from orchestrator.maintenance.jobs import all_jobs
 from orchestrator.maintenance.running import Report, loop, run_all
+from orchestrator.replication import warn
 
 
 class Command(BaseCommand):
@@ -26,6 +27,7 @@ class Command(BaseCommand):
         """Run every job that is due."""
         jobs, self._writing = all_jobs(), Lock()
         if options["loop"] is not None:
+            warn()
             loop(jobs, options["loop"], self._report)
             return
         if failed := run_all(jobs, self._report):
