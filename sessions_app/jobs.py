@@ -12,6 +12,7 @@ from orchestrator.problems import ServiceUnavailable
 from sessions_app.duties import DEADLINE_DUTIES, EXPIRE_APPROVALS, EXPIRE_SESSIONS, LEASE_DUTIES, LEFT_OVER_DUTIES
 from sessions_app.management.commands.expire_sessions import sentence
 from sessions_app.sweeping import Duty, sweep
+from sessions_app.transitions.refusing import record_repeated
 from sessions_app.unfinished_cut_offs import finish_cut_offs
 
 
@@ -43,6 +44,12 @@ def close_left_over_approvals() -> str:
 def undo_cut_offs() -> str:
     """Undo what a cut-off left, where it had more to undo than one transaction does."""
     return f"{finish_cut_offs()} rows of people who were cut off undone."
+
+
+def record_refusals() -> str:
+    """Record the refusals that were repeated within minutes that are over."""
+    count = record_repeated()
+    return f"{count} repeated refusal{'' if count == 1 else 's'} recorded."
 
 
 def end_logins() -> str:
@@ -95,6 +102,7 @@ JOBS: tuple[Job, ...] = (
     Job("settle_lapsed_leases", settle_lapsed_leases, moves_as=_names(LEASE_DUTIES)),
     Job("close_left_over_approvals", close_left_over_approvals, 60.0, moves_as=_names(LEFT_OVER_DUTIES)),
     Job("undo_cut_offs", undo_cut_offs, interval_seconds=60.0),
+    Job("record_refusals", record_refusals),
     Job("end_logins", end_logins),
     Job("purge_idempotency_records", purge_records),
     Job("seal_trail", seal_trail),

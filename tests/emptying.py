@@ -20,6 +20,7 @@ TABLES = (
     "people_person",
     "django_session",
     "idempotency_records",
+    "refusal_counts",
     "maintenance_jobs",
     "maintenance_poison_rows",
 )

@@ -17,7 +17,7 @@ from sessions_app.transitions import person as people
 from tests.admin import APPROVALS, PASSWORD, SESSIONS, TASKS, Browser, person
 from tests.api import Api, token
 from tests.audit_app.seals import Place, findings, run, seal
-from tests.sessions_app import approval_calls, task_calls, task_states
+from tests.sessions_app import approval_calls, task_states
 from tests.sessions_app.session_calls import overdue_session, session_in, somebody
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -179,9 +179,9 @@ def test_the_housekeeping_produces_these_words_and_names_each_duty() -> None:
     run("expire_sessions")
     overdue_session("pending")
     task_states.lapsed()
+    task_states.undelivered()
     task_states.cancelled(task_states.held(lasting=SOON)[0])
-    task_calls.lapse(task_states.active())
-    task_calls.lapse(task_states.active(task_states.pending(max_attempts=1)))
+    task_states.lapsed(task_states.pending(max_attempts=1))
     approval_calls.ask(lasting=timedelta(0))
     soon = task_states.pending(deadline=datetime.now(UTC) + SOON)
     approval_calls.ask(soon)

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from uuid import UUID
 
 from sessions_app.models import Recorded
+from tests.refusal_counts import repeated
 from tests.work import Event, events
 
 
@@ -14,15 +15,16 @@ def words(row: Recorded) -> list[str]:
 
 
 def refusals(row: Recorded) -> list[str]:
-    """Why calls on it were refused, as far as that is remembered."""
+    """Why calls on it were refused, as far as that is remembered: each by an event, or counted as a repetition."""
     found = events("event_type = %s AND subject_id = %s", f"{row.NOUN}.refused", row.pk)
-    return [str(event["reason"]) for event in found]
+    return [str(event["reason"]) for event in found] + [count.reason for count in repeated(row.pk)]
 
 
 def refusals_of_all(noun: str, tenant: str) -> dict[UUID, int]:
     """How many refused calls are remembered, by the row, of rows that are gone as well."""
     found = events("event_type = %s AND tenant = %s", f"{noun}.refused", tenant)
-    return dict(Counter(event["subject_id"] for event in found))
+    again = [count.subject_id for count in repeated() if (count.subject_type, count.tenant) == (noun, tenant)]
+    return dict(Counter([*(event["subject_id"] for event in found), *again]))
 
 
 def chains_of(noun: str, tenant: str) -> dict[UUID, list[Event]]:

@@ -26,6 +26,7 @@ OURS = [
     "idempotency_records",
     "maintenance_jobs",
     "maintenance_poison_rows",
+    "refusal_counts",
     "people_person",
 ]
 EVERY_RIGHT = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")

@@ -17,6 +17,7 @@ from orchestrator.clock import database_now
 from sessions_app.models import Recorded, Session, Task
 from sessions_app.transitions import session as transitions
 from sessions_app.transitions.change import create
+from tests.refusal_counts import changes, repeated
 
 STATES = ("pending", "active", "completed", "failed", "expired")
 LEGAL = {
@@ -143,9 +144,11 @@ def left_by(status: int, pk: UUID | str, attempted: str, *, times: int = 1) -> A
 def _as_it_was(pk: UUID | str | None, model: type[Recorded]) -> Iterator[list[tuple[Any, ...]]]:
     """Fails if the block leaves another row; afterwards what is yielded holds the events that it left."""
     row, known = stored(pk, model), {event.id for event in events_of(pk)}
+    counted = len(repeated(pk))
     added: list[tuple[Any, ...]] = []
     yield added
     moved = {name: value for name, value in stored(pk, model).items() if value != row[name]}
     assert not moved, f"changed: {moved}"
     left = [event for event in events_of(pk) if event.id not in known]
     added += [(event.event_type, event.seq, event.reason, event.metadata["changes"]) for event in left]
+    added += [(again.event_type, None, again.reason, changes(again)) for again in repeated(pk)[counted:]]

@@ -5,6 +5,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from django.db.models import F
+
 from orchestrator import boundary
 from orchestrator.actors import Actor
 from sessions_app.models import Task
@@ -41,7 +43,14 @@ def active(task: Task | None = None) -> Task:
 
 
 def lapsed(task: Task | None = None) -> Task:
-    """Held by finn until just now."""
+    """Held by finn until just now, and used."""
+    row = held(task, lasting=timedelta(0))[0]
+    Task.objects.filter(pk=row.pk).update(lease_expires_at=F("lease_expires_at") - timedelta.resolution)
+    return row
+
+
+def undelivered(task: Task | None = None) -> Task:
+    """Held by finn until just now, who never used the token."""
     return held(task, lasting=timedelta(0))[0]
 
 

@@ -16,6 +16,7 @@ from sessions_app.models import Approval, Decision, Task
 from sessions_app.transitions import approvals as transitions
 from sessions_app.transitions import session as sessions
 from tests.admin import APPROVALS, Browser, buttons, ids, person, text
+from tests.refusal_counts import a_minute_later
 from tests.sessions_app.approval_calls import ask_at_creation, question
 from tests.sessions_app.approval_states import (
     ACTION,
@@ -137,6 +138,7 @@ class only_refused_as:  # noqa: N801  it reads as a function
         self.slug, self.approval = slug, approval
 
     def __enter__(self) -> None:
+        a_minute_later()
         self.row, self.known = stored(self.approval.pk, Approval), len(events_of(self.approval.pk))
 
     def __exit__(self, *_: object) -> None:

@@ -4,8 +4,11 @@ Two came with the rules of agreement: one asks whether the actor is cut off, one
 subject for the answer.
 """
 
+from collections.abc import Callable
+
 import pytest
 
+from sessions_app.models import Task
 from tests.api import Api, token
 from tests.sessions_app import task_states
 from tests.sessions_app.approval_calls import (
@@ -141,9 +144,14 @@ def test_calling_it_off_takes_ten_and_using_it_one_or_two_more(agent: Api) -> No
         call(Api(token("finn")), "POST", where(approval, "consume"), {"action": ACTION}, status=200)
 
 
-def test_asking_about_a_task_whose_lease_ran_out_takes_five_more_to_put_it_back(agent: Api) -> None:
-    body = {"task_id": str(task_states.lapsed().pk), "approver_role": "manager"}
-    back = ("SELECT", "UPDATE", "COPY", "UPDATE", "SELECT")
+@pytest.mark.parametrize("lease", [task_states.undelivered, task_states.lapsed])
+def test_asking_about_a_task_whose_lease_ran_out_takes_five_more_to_put_it_back(
+    agent: Api, lease: Callable[[], Task]
+) -> None:
+    """One more where somebody used the lease: whether it was a lost delivery is judged first."""
+    body = {"task_id": str(lease().pk), "approver_role": "manager"}
+    judged = () if lease is task_states.undelivered else ("SELECT",)
+    back = (*judged, "SELECT", "UPDATE", "COPY", "UPDATE", "SELECT")
     with costs(*ASKED[:4], *back, *ASKED[4:], *TOLD, *ANSWER):
         call(agent, "POST", "/approvals", body, status=201)
 
@@ -164,13 +172,13 @@ def test_calling_off_what_a_task_was_created_with_takes_five_more_to_cancel_it()
 def test_a_refusal_that_is_remembered_takes_a_transaction_of_its_own() -> None:
     caller = manager("alice")
     for approval, status in ((ask(), 403), (ask(lasting=PAST, by=somebody("bob")), 409)):
-        with costs(*ADMITTED, "SELECT", "ROLLBACK", "BEGIN", "SELECT", "INSERT", "COMMIT"):
+        with costs(*ADMITTED, "SELECT", "ROLLBACK", "BEGIN", "INSERT", "INSERT", "COMMIT"):
             call(caller, "POST", where(approval, "approve"), {}, status=status)
 
 
 def test_so_does_a_right_that_is_missed_before_anything_is_locked(agent: Api) -> None:
     approval = ask()
-    with costs("BEGIN", "SELECT", "ROLLBACK", "BEGIN", "SELECT", "INSERT", "COMMIT"):
+    with costs("BEGIN", "SELECT", "ROLLBACK", "BEGIN", "INSERT", "INSERT", "COMMIT"):
         call(agent, "POST", where(approval, "approve"), {}, status=403)
 
 

@@ -11,6 +11,7 @@ from sessions_app.models import Task
 from sessions_app.transitions import lease
 from sessions_app.transitions import task as transitions
 from tests.api import Api, errors, token
+from tests.refusal_counts import a_minute_later
 from tests.sessions_app.session_calls import UNKNOWN_ID, only_refused, somebody
 from tests.sessions_app.task_calls import (
     CALLS,
@@ -45,6 +46,7 @@ def call(held: Held, verb: str, caller: Api | None = None, **fields: Any) -> Any
 
 def assert_lost(held: Held, verb: str, caller: Api | None = None, *, by: str = "finn", **fields: Any) -> None:
     """Refused, nothing changed, and remembered outside the chain."""
+    a_minute_later()
     before = len(refused(held.task))
     with unchanged(held.task):
         assert_problem(call(held, verb, caller, **fields), 409, "lease-lost")

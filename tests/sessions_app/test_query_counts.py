@@ -125,7 +125,7 @@ def test_nothing_is_asked_after_a_refusal(agent: Api) -> None:
     with costs("BEGIN", "SELECT", "ROLLBACK"):
         call(agent, "PUT", f"/sessions/{UNKNOWN_ID}", {"status": "active"}, status=404)
     # But it is remembered, once everything else is rolled back.
-    with costs("BEGIN", "SELECT", "ROLLBACK", "BEGIN", "SELECT", "INSERT", "COMMIT"):
+    with costs("BEGIN", "SELECT", "ROLLBACK", "BEGIN", "INSERT", "INSERT", "COMMIT"):
         call(auditor, "PUT", path(session), {"status": "active"}, status=403)
     with costs("BEGIN", "SELECT", "ROLLBACK"):
         call(agent, "POST", "/sessions", {**NEW, "task_id": UNKNOWN_ID}, status=400)

@@ -93,8 +93,8 @@ def request(task: Task, question: Question, *, actor: Actor) -> Approval:
     admit(actor)
     fresh = lock(task)
     if fresh.is_lapsed() and not fresh.is_past_deadline():
-        requeue_lost_deliveries(Task.objects.filter(UNDELIVERED, pk=fresh.pk), actor=actor)
-        requeue_lapsed(Task.objects.filter(REPEATABLE, pk=fresh.pk), actor=actor)
+        if not requeue_lost_deliveries(Task.objects.filter(UNDELIVERED, pk=fresh.pk), actor=actor):
+            requeue_lapsed(Task.objects.filter(REPEATABLE, pk=fresh.pk), actor=actor)
         fresh = lock(task)
     if fresh.is_terminal or fresh.is_lapsed() or fresh.is_past_deadline():
         raise IllegalTransition(
