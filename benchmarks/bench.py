@@ -36,7 +36,7 @@ def main(parts: list[str]) -> int:
                 "RATE_LIMIT": "off",
                 "DATABASE_URL": service,
                 "DATABASE_OWNER_URL": owner,
-                "DATABASE_TRAIL_URL": server.address(TRAIL, roles.SERVICE),
+                "DATABASE_TRAIL_URL": server.address(TRAIL, roles.WORKER),
             }
             return subprocess.run(
                 [sys.executable, "-m", "benchmarks.measured", *parts], cwd=HERE, env=env, check=False

@@ -10,10 +10,11 @@ make() { [ -s "$folder/$1" ] || printf '%s' "$2" >"$folder/$1"; }
 random() { od -An -N 32 -tx1 /dev/urandom | tr -d ' \n'; }
 known() { cat "$folder/$1"; }
 
-for name in secret_key metrics_token superuser_password owner_password service_password redis_password; do
+for name in secret_key metrics_token superuser_password owner_password service_password worker_password redis_password; do
   make "$name" "$(random)"
 done
 make database_url "postgresql://orchestrator_service:$(known service_password)@postgres/orchestrator"
+make worker_database_url "postgresql://orchestrator_worker:$(known worker_password)@postgres/orchestrator"
 make database_owner_url "postgresql://orchestrator_owner:$(known owner_password)@postgres/orchestrator"
 make redis_url "redis://:$(known redis_password)@redis:6379/0"
 # The development realm's; in production, the provider's.

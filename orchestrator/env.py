@@ -160,6 +160,16 @@ def database(name: str, fallback: Path | None = None) -> dict[str, object]:
     return {"ENGINE": "django.db.backends.postgresql", **entry, "OPTIONS": options}
 
 
+def worker_database(name: str, fallback: Path) -> dict[str, object] | None:
+    """The same as `database()`, or None where it is not set: then the worker's address is DATABASE_URL.
+
+    The fallback file is of the database that `make run` makes, so it does not count where DATABASE_URL names another.
+    """
+    known = {variable for variable in (name, f"{name}_FILE") if os.environ.get(variable, "").strip()}
+    elsewhere = any(os.environ.get(variable, "").strip() for variable in ("DATABASE_URL", "DATABASE_URL_FILE"))
+    return database(name, fallback) if known or (not elsewhere and fallback.is_file()) else None
+
+
 def optional_secret(name: str, fallback: Path | None = None) -> str:
     """A secret, from the fallback file if it is there, or "" where it is not set."""
     given = os.environ.get(name, "").strip() or os.environ.get(f"{name}_FILE", "").strip()

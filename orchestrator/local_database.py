@@ -68,12 +68,14 @@ def database(var: Path) -> Iterator[str]:
 
 
 def own_database(server: Server, var: Path) -> str:
-    """Roles and database on our own server. manage.py finds the service's address in `var/database_url`."""
+    """Roles and database on our own server. manage.py finds the addresses of service and worker in files."""
     with psycopg.connect(server.address("postgres"), autocommit=True) as connection:
         roles.make_roles(connection)
         roles.make_database(connection, DATABASE)
     service = server.address(DATABASE, roles.SERVICE)
     make_secret(var / "database_url", service, anew=True)
+    os.environ["WORKER_DATABASE_URL"] = server.address(DATABASE, roles.WORKER)
+    make_secret(var / "worker_database_url", os.environ["WORKER_DATABASE_URL"], anew=True)
     migrate(server.address(DATABASE, roles.OWNER))
     return service
 
@@ -82,9 +84,10 @@ def given_database(given: str) -> str:
     """A database that is there already. Where it is away, the service starts all the same, and this follows.
 
     With DATABASE_OWNER_URL set, DATABASE_URL is the service's. Else it is the owner's, and the service connects with
-    the owner's address but acts as its own role.
+    the owner's address but acts as its own role. So does the sweeper, unless WORKER_DATABASE_URL is set.
     """
     owner = os.environ.setdefault("DATABASE_OWNER_URL", given)
+    os.environ.setdefault("WORKER_DATABASE_URL", roles.acting_as(owner, roles.WORKER))
     if not prepare(owner):
         print("The database is away: starting without it. /readyz tells when it is there.", file=sys.stderr)
         subprocess.Popen([sys.executable, "-m", "orchestrator.local_database"], cwd=HERE)
@@ -92,18 +95,21 @@ def given_database(given: str) -> str:
 
 
 def prepare(owner: str) -> bool:
-    """Make the service's role where it is missing, and migrate. False where the database is away.
+    """Make the roles of service and worker where they are missing, and migrate. False where the database is away.
 
     Raises CannotRun where the owner may not do that.
     """
     try:
         with psycopg.connect(owner, autocommit=True, connect_timeout=3) as connection:
-            roles.make_role(connection, roles.SERVICE)
-            roles.let_current_user_act_as(connection, roles.SERVICE)
+            for role in (roles.SERVICE, roles.WORKER):
+                roles.make_role(connection, role)
+                roles.let_current_user_act_as(connection, role)
+            roles.let_worker_do_the_same(connection)
     except psycopg.errors.InsufficientPrivilege as error:
         raise CannotRun(
-            f"the owner's role may neither make nor take on the role {roles.SERVICE}. As a superuser there:\n"
-            f"  CREATE ROLE {roles.SERVICE} LOGIN; GRANT {roles.SERVICE} TO <the owner's role>;"
+            f"the owner's role may neither make nor take on the roles of the service. As a superuser there:\n"
+            f"  CREATE ROLE {roles.SERVICE} LOGIN; CREATE ROLE {roles.WORKER} LOGIN;"
+            f" GRANT {roles.SERVICE} TO {roles.WORKER}; GRANT {roles.SERVICE}, {roles.WORKER} TO <the owner's role>;"
         ) from error
     except psycopg.OperationalError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

@@ -1,4 +1,7 @@
-"""The two roles of the database: the owner, who migrates, and the service, which owns nothing."""
+"""The roles of the database: the owner, who migrates; the service and its worker, which own nothing.
+
+The worker may do what the service may, and write seals.
+"""
 
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
@@ -8,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 OWNER = "orchestrator_owner"
 SERVICE = "orchestrator_service"
+WORKER = "orchestrator_worker"
 
 SERVICE_SETTINGS = {
     "statement_timeout": "10s",
@@ -23,12 +27,24 @@ OWNER_SETTINGS = {"lock_timeout": "2s"}
 
 
 def make_roles(connection: Connection) -> None:
-    """Make both roles where they are missing and give them their settings. Needs the right to make roles."""
-    for role, settings in ((OWNER, OWNER_SETTINGS), (SERVICE, SERVICE_SETTINGS)):
+    """Make the roles where they are missing and give them their settings. Needs the right to make roles."""
+    for role, settings in ((OWNER, OWNER_SETTINGS), (SERVICE, SERVICE_SETTINGS), (WORKER, SERVICE_SETTINGS)):
         make_role(connection, role)
         for name, value in settings.items():
             change = sql.SQL("ALTER ROLE {} SET {} = {}")
             connection.execute(change.format(sql.Identifier(role), sql.Identifier(name), sql.Literal(value)))
+    let_worker_do_the_same(connection)
+
+
+def let_worker_do_the_same(connection: Connection) -> None:
+    """Grant the worker's role the rights of the service's. Needs the right to grant that role."""
+    if not _is_member(connection, WORKER, SERVICE, "USAGE"):
+        connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(SERVICE), sql.Identifier(WORKER)))
+
+
+def _is_member(connection: Connection, member: str, role: str, right: str) -> bool:
+    row = connection.execute("SELECT pg_has_role(%s, %s, %s)", [member, role, right]).fetchone()
+    return bool(row and row[0])
 
 
 def make_role(connection: Connection, role: str) -> None:
@@ -48,7 +64,7 @@ def let_current_user_act_as(connection: Connection, role: str) -> None:
 
 
 def make_database(connection: Connection, name: str) -> None:
-    """Make the owner's database if it is missing; nobody but the two roles may connect or make temporary tables."""
+    """Make the owner's database if it is missing; nobody but our roles may connect or make temporary tables."""
     known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
     database = sql.Identifier(name)
     if known is None:
@@ -58,8 +74,8 @@ def make_database(connection: Connection, name: str) -> None:
 
 
 def acting_as(address: str, role: str) -> str:
-    """The same address, each connection of which takes on a role (and, as the service, its settings)."""
-    return _with(address, {"role": role, **(SERVICE_SETTINGS if role == SERVICE else {})})
+    """The same address, each connection of which takes on a role (and the settings of the service and its worker)."""
+    return _with(address, {"role": role, **({} if role == OWNER else SERVICE_SETTINGS)})
 
 
 def with_settings(address: str) -> str:

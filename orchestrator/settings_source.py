@@ -14,7 +14,7 @@ SOURCES = {
     "gunicorn": _HERE.parent / "docker" / "gunicorn.conf.py",
 }
 """By the heading that each gets."""
-_SECRETS = ("secret", "optional_secret", "optional_secrets", "database", "redis_url")
+_SECRETS = ("secret", "optional_secret", "optional_secrets", "database", "worker_database", "redis_url")
 _TAKES = {
     "text": "text",
     "name": "a name",
@@ -30,6 +30,7 @@ _TAKES = {
     "optional_secrets": "secrets, one a line",
     "moment": "a time such as `2026-01-31T09:00:00Z`",
     "database": "a `postgresql://` address",
+    "worker_database": "a `postgresql://` address",
     "redis_url": "a `redis://`, `rediss://` or `unix://` address",
     "seconds": "seconds",
     "get": "text",

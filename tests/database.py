@@ -45,6 +45,25 @@ def service_connection() -> psycopg.Connection[Any]:
     return psycopg.connect(address(roles.SERVICE), autocommit=True)
 
 
+def worker_connection() -> psycopg.Connection[Any]:
+    """As the worker, who may write seals."""
+    return psycopg.connect(address(roles.WORKER), autocommit=True)
+
+
+@contextmanager
+def as_worker() -> Iterator[None]:
+    """Let Django's connections, of this thread and of new ones, be the worker's while the block runs."""
+    options = connection.settings_dict["OPTIONS"]
+    before = options["options"]
+    connection.close()
+    options["options"] = before.replace(f"role={roles.SERVICE}", f"role={roles.WORKER}")
+    try:
+        yield
+    finally:
+        connection.close()
+        options["options"] = before
+
+
 def superuser_connection() -> psycopg.Connection[Any]:
     """As somebody who may do anything."""
     return psycopg.connect(address(), autocommit=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError
-from django.db import IntegrityError, connection
+from psycopg.errors import CheckViolation, InsufficientPrivilege
 
 from audit_app import anchor, sealing
 from audit_app.models import AuditSeal
@@ -16,6 +16,7 @@ from tests import work
 from tests.api import Api
 from tests.audit_app.seals import Place, findings, report_of, run, seal, wait_until_sealable
 from tests.audit_app.tampering import tell_otherwise, unguarded
+from tests.database import as_worker, service_connection, worker_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -53,7 +54,7 @@ def refuses(match: str) -> None:
     wait_until_sealable()
     with pytest.raises(CommandError, match=f"^The trail cannot be sealed: .*{match}"):
         run("audit_seal")
-    with pytest.raises(SealingStopped, match=match):
+    with as_worker(), pytest.raises(SealingStopped, match=match):
         sealing.seal_due()
     assert AuditSeal.objects.count() == known
 
@@ -155,7 +156,8 @@ def test_an_anchor_that_cannot_be_written_is_said_and_made_up_for(place: Place) 
         assert (AuditSeal.objects.count(), numbers(place.anchor)) == (3, [1])
         assert trouble() == in_trouble
     # Nothing is due, and the round makes up for it all the same.
-    assert sealing.seal_due() == 0
+    with as_worker():
+        assert sealing.seal_due() == 0
     assert numbers(place.anchor) == [1, 2, 3]
     assert trouble() == IN_ORDER
     assert findings(place) == []
@@ -192,7 +194,16 @@ def test_one_insert_does_not_end_sealing(place: Place) -> None:
     seals(1)
     event = work.chain(work.open_session())[0]
     beyond = "INSERT INTO audit_seals SELECT number + 1, last_era, '99999999', last_id, size, root, hash, body,"
-    with connection.cursor() as cursor, pytest.raises(IntegrityError, match="an event that does not exist"):
-        cursor.execute(f"{beyond} hash, key_id, signature, endorsement, sealed_at FROM audit_seals")
+    beyond += " hash, key_id, signature, endorsement, sealed_at FROM audit_seals"
+    with worker_connection() as beside, pytest.raises(CheckViolation, match="an event that does not exist"):
+        beside.execute(beyond)
+    with service_connection() as beside, pytest.raises(InsufficientPrivilege):
+        beside.execute(beyond)
     (made,) = seal()
     assert made.last_id == event["id"]
+
+
+@pytest.mark.parametrize("statement", ["INSERT INTO audit_sealer_state VALUES ('x')", "DELETE FROM audit_sealer_state"])
+def test_the_service_only_reads_what_troubles_the_sealer(statement: str) -> None:
+    with service_connection() as beside, pytest.raises(InsufficientPrivilege):
+        beside.execute(statement)

@@ -20,7 +20,7 @@ from tests import work
 from tests.api import Api
 from tests.audit_app.many_events import EACH, lives
 from tests.audit_app.seals import Place, findings, report_of, run, seal, wait_until_sealable
-from tests.database import owner_connection, service_connection, superuser_connection
+from tests.database import owner_connection, service_connection, superuser_connection, worker_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -177,8 +177,9 @@ REWRITES = [
 def test_nobody_rewrites_seals(statement: str) -> None:
     work.open_session()
     (made,) = seal()
-    with service_connection() as beside, pytest.raises(InsufficientPrivilege):
-        beside.execute(statement)
+    for connect in (service_connection, worker_connection):
+        with connect() as beside, pytest.raises(InsufficientPrivilege):
+            beside.execute(statement)
     for connect in (owner_connection, superuser_connection):
         with connect() as beside, pytest.raises(RestrictViolation):
             beside.execute(statement)
@@ -218,7 +219,7 @@ def test_refuses_a_seal_that_is_malformed_or_does_not_follow(column: str, value:
     names = [field.attname for field in AuditSeal._meta.concrete_fields]
     follows = {"number": 2, "last_xid": str(event["xid"]), "last_id": event["id"], "prev_hash": made.hash}
     columns = {**{name: getattr(made, name) for name in names}, **follows}
-    with service_connection() as beside:
+    with worker_connection() as beside:
         with pytest.raises(refusal):
             work.insert(beside, "audit_seals", {**columns, column: value})
         assert AuditSeal.objects.count() == 1

@@ -21,6 +21,7 @@ from sessions_app.transitions import session as sessions
 from tests import work
 from tests.audit_app.conftest import place  # noqa: F401  the keys of each test's own
 from tests.audit_app.seals import Place, findings, seal
+from tests.database import as_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -97,7 +98,7 @@ def on_its_own(run: Callable[[], Any]) -> Any:
 
 def race(seconds: float, at: Place, seed: int) -> None:
     stop, until = threading.Event(), time.monotonic() + seconds
-    with ThreadPoolExecutor(WRITERS + SEALERS + 1) as pool:
+    with as_worker(), ThreadPoolExecutor(WRITERS + SEALERS + 1) as pool:
         chances = [random.Random(seed + n) for n in range(WRITERS)]
         writers = [pool.submit(on_its_own, partial(write, until, chance)) for chance in chances]
         sealers = [pool.submit(on_its_own, lambda: seal_on(stop)) for _ in range(SEALERS)]

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 HERE = Path(__file__).resolve().parents[2]
-_UNSET = ("DATABASE_URL", "DATABASE_OWNER_URL", "SECRET_KEY", "DJANGO_SETTINGS_MODULE")
+_UNSET = ("DATABASE_URL", "DATABASE_OWNER_URL", "WORKER_DATABASE_URL", "SECRET_KEY", "DJANGO_SETTINGS_MODULE")
 
 
 def free_port() -> int:

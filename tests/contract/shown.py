@@ -6,6 +6,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator import roles
+from tests.database import address
 from tests.gunicorn_server import HERE, environment
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -80,7 +82,12 @@ def printed_by(scripts: list[str], base: str, **env: str) -> list[str]:
     done = subprocess.run(
         ["sh", "-c", script.replace("http://127.0.0.1:8088", base)],
         cwd=HERE,
-        env={**environment(), "no_proxy": "*", **env},
+        env={
+            **environment(),
+            "WORKER_DATABASE_URL": roles.acting_as(address(), roles.WORKER),
+            "no_proxy": "*",
+            **env,
+        },
         check=False,
         capture_output=True,
         encoding="utf-8",

@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestrator.embedded import PROGRAMS, Server
 from tests.gunicorn_server import HERE, free_port
 
-PASSWORDS = {"OWNER_PASSWORD": "owner's word", "SERVICE_PASSWORD": "service's word"}
+PASSWORDS = {"OWNER_PASSWORD": "owner's word", "SERVICE_PASSWORD": "service's word", "WORKER_PASSWORD": "worker's word"}
 
 
 @contextmanager
@@ -55,3 +55,8 @@ def owner_url(port: int) -> str:
 def service_url(port: int) -> str:
     """The address that the service uses."""
     return f"postgresql://orchestrator_service:service's%20word@127.0.0.1:{port}/orchestrator"
+
+
+def worker_url(port: int) -> str:
+    """The address that the sweeper uses."""
+    return f"postgresql://orchestrator_worker:worker's%20word@127.0.0.1:{port}/orchestrator"

@@ -18,7 +18,7 @@ from orchestrator.embedded import PROGRAMS
 from tests.api import token
 from tests.contract.pages import page, section
 from tests.contract.shown import assert_answers_as_shown, snippets
-from tests.deploy.databases import PASSWORDS, database, owner_url, service_url, superuser_url
+from tests.deploy.databases import PASSWORDS, database, owner_url, service_url, superuser_url, worker_url
 from tests.deploy.instance import wait_until
 from tests.gunicorn_server import serving
 
@@ -60,6 +60,7 @@ def environment(port: int, within: Path) -> Mapping[str, str]:
         "SUPERUSER_URL": superuser_url(port),
         "DATABASE_OWNER_URL": owner_url(port),
         "DATABASE_URL": service_url(port),
+        "WORKER_DATABASE_URL": worker_url(port),
         "BACKUP": str(within),
         "AUDIT_SEAL_KEY_FILE": str(within / "seal_key.pem"),
         "AUDIT_SEAL_PUBLIC_KEYS": str(within / "seal_keys"),

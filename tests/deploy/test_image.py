@@ -21,7 +21,7 @@ import psycopg
 import pytest
 import yaml
 
-from tests.deploy.databases import database, owner_url, service_url
+from tests.deploy.databases import database, owner_url, service_url, worker_url
 from tests.deploy.instance import wait_until
 from tests.deploy.nginx import USER, proxying
 from tests.gunicorn_server import HERE, free_port
@@ -152,6 +152,7 @@ def secrets(folder: Path, port: int) -> Mapping[str, str]:
     told = {
         "secret_key": sha256(b"only for tests").hexdigest(),
         "database_url": service_url(port),
+        "worker_database_url": worker_url(port),
         "database_owner_url": owner_url(port),
     }
     for name, text in told.items():
@@ -201,6 +202,7 @@ def test_what_the_image_installs_serves_behind_nginx_as_nobody(image: Image) -> 
                 "ALLOWED_HOSTS": "localhost,127.0.0.1",
             }
             owner = {**env, "DATABASE_URL_FILE": files["database_owner_url"]}
+            worker = {**env, "DATABASE_URL_FILE": files["worker_database_url"]}
             image.run(SERVICES["migrate"]["command"], **owner)
             with started(image, folder, **env) as port, proxying([port]) as nginx:
                 wait_until(lambda: health(image, port, **env) == "")
@@ -218,9 +220,9 @@ def test_what_the_image_installs_serves_behind_nginx_as_nobody(image: Image) -> 
                 assert status == 201
                 assert call(nginx.host, f"/sessions/{session['session_id']}", token)[1] == session
                 assert call(nginx.host, "/health")[1]["status"] == "degraded"
-                image.run(["python", "manage.py", "sweep"], **env)
+                image.run(["python", "manage.py", "sweep"], **worker)
                 assert call(nginx.host, "/health")[1]["status"] == "healthy"
-            sealed = image.run(["python", "manage.py", "audit_seal"], **env).stdout
+            sealed = image.run(["python", "manage.py", "audit_seal"], **worker).stdout
             assert sealed == "1 seal made.\n"
             with (
                 psycopg.connect(service_url(database_port)) as connection,

@@ -74,6 +74,7 @@ def test_the_owner_s_password_goes_to_the_migration_alone() -> None:
     holders = {name for name, service in SERVICES.items() if "database_owner_url" in service.get("secrets", [])}
     assert holders == {"migrate"}
     assert SERVICES["migrate"]["environment"]["DATABASE_URL_FILE"].endswith("database_owner_url")
+    assert SERVICES["sweeper"]["environment"]["DATABASE_URL_FILE"].endswith("worker_database_url")
 
 
 def test_the_seals_key_is_the_sweeper_s_alone() -> None:
@@ -116,7 +117,11 @@ def test_a_production_s_database_may_be_elsewhere() -> None:
     def of(name: str, what: str) -> Any:
         return {**SERVICES[name], **PRODUCTION["services"][name]}.get(what)
 
-    users = {name for name in OURS if {"database_url", "database_owner_url"} & set(SERVICES[name]["secrets"])}
+    users = {
+        name
+        for name in OURS
+        if {"database_url", "worker_database_url", "database_owner_url"} & set(SERVICES[name]["secrets"])
+    }
     assert users == set(OURS)
     for name in users:
         assert {"inside", "outside"} <= set(of(name, "networks"))

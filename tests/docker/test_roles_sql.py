@@ -18,6 +18,10 @@ ROLES = """
 SELECT rolname, rolcanlogin, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolconfig
 FROM pg_roles WHERE rolname LIKE 'orchestrator%' ORDER BY 1
 """
+MEMBERS = """
+SELECT roleid::regrole::text, member::regrole::text, admin_option FROM pg_auth_members
+WHERE member::regrole::text LIKE 'orchestrator%'
+"""
 DATABASE = """
 SELECT pg_get_userbyid(datdba), datacl::text FROM pg_database WHERE datname = %s
 """
@@ -48,26 +52,27 @@ def made_by_sql(server: Server, database: str) -> None:
         script,
         server.address("postgres"),
     ]
-    passwords = {"OWNER_PASSWORD": "a'b\"c", "SERVICE_PASSWORD": "d"}
+    passwords = {"OWNER_PASSWORD": "a'b\"c", "SERVICE_PASSWORD": "d", "WORKER_PASSWORD": "e"}
     subprocess.run(command, env={**os.environ, **passwords}, check=True, capture_output=True)
 
 
 def test_the_sql_makes_what_make_run_makes_and_again_does_no_harm(server: Server) -> None:
     with psycopg.connect(server.address("postgres"), autocommit=True) as connection:
 
-        def told(database: str) -> tuple[list[Any], list[Any]]:
-            return connection.execute(ROLES).fetchall(), connection.execute(DATABASE, [database]).fetchall()
+        def told(database: str) -> list[list[Any]]:
+            known = (connection.execute(ROLES), connection.execute(MEMBERS), connection.execute(DATABASE, [database]))
+            return [cursor.fetchall() for cursor in known]
 
         for _ in range(2):
             made_by_sql(server, "by_sql")
         by_sql = told("by_sql")
-        assert len(by_sql[0]) == 2
+        assert len(by_sql[0]) == 3
         connection.execute("DROP DATABASE by_sql")
-        for role in (roles.OWNER, roles.SERVICE):
+        for role in (roles.OWNER, roles.WORKER, roles.SERVICE):
             connection.execute(f"DROP ROLE {role}")
         roles.make_roles(connection)
         roles.make_database(connection, "by_run")
         assert told("by_run") == by_sql
         kept = "SELECT count(*) FROM pg_authid WHERE rolpassword LIKE 'SCRAM-SHA-256$%'"
         made_by_sql(server, "by_run")
-        assert connection.execute(kept).fetchone() == (2,)
+        assert connection.execute(kept).fetchone() == (3,)

@@ -20,6 +20,7 @@ def test_makes_each_once_and_keeps_what_is_there(tmp_path: Path) -> None:
     assert len(set(random)) == len(random)
     assert all(len(secret) == 64 for secret in random)
     assert first["service_password"] in first["database_url"]
+    assert first["worker_password"] in first["worker_database_url"]
     assert first["owner_password"] in first["database_owner_url"]
     assert first["redis_password"] in first["redis_url"]
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from audit_app.sealer_state import AnchorUnwritable, SealingStopped
 from audit_app.sealing import accept_new_anchor, seal_all
 from orchestrator.problems import ServiceUnavailable
+from orchestrator.worker import connect_as_worker
 
 
 def seal(make: Callable[[], int] = seal_all) -> str:
@@ -44,4 +45,5 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> str:
         """Seal them."""
+        connect_as_worker()
         return seal(_seal_with_new_anchor if options["accept_new_anchor"] else seal_all)

@@ -10,6 +10,7 @@ from orchestrator.loops import interval
 from orchestrator.maintenance.jobs import all_jobs
 from orchestrator.maintenance.running import Report, loop, run_all
 from orchestrator.replication import warn
+from orchestrator.worker import connect_as_worker
 
 
 class Command(BaseCommand):
@@ -25,6 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run every job that is due."""
+        connect_as_worker()
         jobs, self._writing = all_jobs(), Lock()
         if options["loop"] is not None:
             warn()
