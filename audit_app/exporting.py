@@ -4,20 +4,27 @@ import csv
 import io
 import json
 import re
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, islice
 from typing import Any
 
+from django.conf import settings
 from django.db.models import QuerySet
 
 from audit_app import feed
 from audit_app.models import AuditEvent
 from audit_app.serializers import EVENT_NAMES, event_out
 from orchestrator import boundary
+from orchestrator.actors import Actor
+from orchestrator.fair_shares import FairShares
 from orchestrator.pagination import Order, Ordering
+from orchestrator.problems import ServiceUnavailable, TooManyRequests
 
 BATCH = 1_000
+RETRY_AFTER_SECONDS = 5
 HISTORY = Order("timestamp", newest_first=False)
 
 # What a spreadsheet would run as a formula (OWASP, CSV Injection); the wide signs where it reads Japanese. Some strip
@@ -81,6 +88,37 @@ def _cells(values: Iterable[Any]) -> Iterator[str]:
         text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else "" if value is None else str(value)
         # A quote in front is how spreadsheets are told that it is a text.
         yield f"'{text}" if _FORMULA.match(text) else text
+
+
+@cache
+def slots() -> FairShares:
+    """Return the slots for exports of this process: each export holds a thread until its reader has all of it."""
+    return FairShares(settings.MAX_EXPORTS)
+
+
+class Export:
+    """The content of an export. It holds a slot until it is read to its end, closed or forgotten."""
+
+    def __init__(self, written: Iterator[bytes], actor: Actor) -> None:
+        """Begin the export. Raises ServiceUnavailable, and TooManyRequests where the reader has its share of slots."""
+        if not slots().acquire(actor.identity):
+            if slots().has_reached_share(actor.identity):
+                detail = "You have as many exports at once as you may: wait for one to end."
+                raise TooManyRequests(RETRY_AFTER_SECONDS, {}, detail)
+            raise ServiceUnavailable("As many exports run as may.", retry_after=RETRY_AFTER_SECONDS)
+        self.close = weakref.finalize(self, slots().release, actor.identity)
+        try:
+            self._content = begun(written)
+        except BaseException:
+            # Not when the exception is forgotten: it refers to this object.
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._content
+        finally:
+            self.close()
 
 
 def begun(written: Iterator[bytes]) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from audit_app import exporting, feed, ingesting, permissions
 from audit_app.docs import documented_events, documented_export, documented_ingest
-from audit_app.exporting import FORMATS, Listed, begun
+from audit_app.exporting import FORMATS, Export, Listed
 from audit_app.filters import EVENT_FILTERS
 from audit_app.models import AuditEvent
 from audit_app.serializers import IngestBody, event_out, events_out
@@ -79,7 +79,7 @@ class ExportViewSet(ApiViewSet):
         media_type, written = FORMATS[name]
         found = exporting.from_the_oldest(_events(self.actor, query), query, self.actor.tenant)
         disposition = {"Content-Disposition": f'attachment; filename="audit.{name}"'}
-        return StreamingHttpResponse(begun(written(found)), content_type=media_type, headers=disposition)
+        return StreamingHttpResponse(Export(written(found), self.actor), content_type=media_type, headers=disposition)
 
 
 @documented_ingest

@@ -16,8 +16,13 @@ workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 # Few that work answer faster than many: the interpreter lock changes hands at each query. But those that wait for a
 # task or an answer only sleep, and half of the threads may.
 threads = int(os.environ.get("WEB_THREADS", "4"))
-"""Threads of each process. At most half of them wait for something; [operations](operations.md#waiting-callers)."""
-raw_env = [f"MOST_WAITING={os.environ.get('MOST_WAITING') or threads // 2}"]
+"""Threads of each process. At most half of them wait for something, and a quarter export;
+[operations](operations.md#waiting-callers)."""
+# An export holds its thread for as long as its reader takes.
+raw_env = [
+    f"MOST_WAITING={os.environ.get('MOST_WAITING') or threads // 2}",
+    f"MAX_EXPORTS={os.environ.get('MAX_EXPORTS') or max(1, threads // 4)}",
+]
 # Connections of each process, with and without a request. Below 1,024 open files, the usual limit of a process.
 worker_connections = 800
 # Longer than every timeout of the database's, so that a slow statement ends as an answer and not as a killed worker.

@@ -252,7 +252,8 @@ class KeyMismatch(Problem):
 
 
 class TooManyRequests(Problem):
-    """You call more often than you may, or your address failed to authenticate too often.
+    """You call more often than you may, have as many exports at once as you may, or your address failed to authenticate
+    too often.
 
     Wait as long as `Retry-After` says (`retry_after`, in seconds). `RateLimit` and `RateLimit-Policy` tell on every
     answer what is left.
@@ -262,9 +263,9 @@ class TooManyRequests(Problem):
     slug = "too-many-requests"
     title = "Too many requests"
 
-    def __init__(self, retry_after: int, headers: Mapping[str, str]) -> None:
+    def __init__(self, retry_after: int, headers: Mapping[str, str], detail: str = "") -> None:
         members = {"retry_after": retry_after}
-        super().__init__(members=members, headers={"Retry-After": str(retry_after), **headers})
+        super().__init__(detail, members=members, headers={"Retry-After": str(retry_after), **headers})
 
 
 class InternalError(Problem):

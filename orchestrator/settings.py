@@ -123,6 +123,10 @@ MOST_WAITING = env.whole("MOST_WAITING", 1, 0, 10_000)
 """How many callers may wait at once in one process, a quarter of them, and at least one, of one subject. More are
 answered at once. gunicorn sets half of WEB_THREADS."""
 
+MAX_EXPORTS = env.whole("MAX_EXPORTS", 1, 1, 10_000)
+"""How many exports of the trail may run at once in one process, a quarter of them, and at least one, for one subject.
+More are refused. gunicorn sets a quarter of WEB_THREADS."""
+
 RATE_LIMIT = env.rate("RATE_LIMIT", "6000/60")
 """How often a subject may call: "600/60" is 600 calls in 60 seconds, which may come at once. "off" is no limit."""
 AUTH_FAILURE_LIMIT = env.rate("AUTH_FAILURE_LIMIT", "60/60")

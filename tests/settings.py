@@ -17,6 +17,9 @@ from orchestrator.settings import *  # noqa: F403
 # has it as production has.
 WHITENOISE_AUTOREFRESH = True
 
+# An export whose answer a test does not read runs until it is forgotten.
+MAX_EXPORTS = 1000
+
 # To log in with a password takes a second with the one of production, which is what it is for. That stays second, for
 # passwords that a service under production's settings is to know.
 PASSWORD_HASHERS = [

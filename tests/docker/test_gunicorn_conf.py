@@ -30,11 +30,20 @@ def test_workers_do_not_start_anew_together(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_half_of_the_threads_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert conf(monkeypatch, WEB_THREADS="24")["raw_env"] == ["MOST_WAITING=12"]
+    assert conf(monkeypatch, WEB_THREADS="24")["raw_env"][0] == "MOST_WAITING=12"
 
 
 def test_how_many_may_wait_may_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert conf(monkeypatch, WEB_THREADS="24", MOST_WAITING="0")["raw_env"] == ["MOST_WAITING=0"]
+    assert conf(monkeypatch, WEB_THREADS="24", MOST_WAITING="0")["raw_env"][0] == "MOST_WAITING=0"
+
+
+@pytest.mark.parametrize(("threads", "exports"), [("1", 1), ("4", 1), ("24", 6)])
+def test_a_quarter_of_the_threads_may_export(monkeypatch: pytest.MonkeyPatch, threads: str, exports: int) -> None:
+    assert conf(monkeypatch, WEB_THREADS=threads)["raw_env"][1:] == [f"MAX_EXPORTS={exports}"]
+
+
+def test_how_many_may_export_may_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert conf(monkeypatch, WEB_THREADS="24", MAX_EXPORTS="2")["raw_env"][1:] == ["MAX_EXPORTS=2"]
 
 
 @pytest.mark.django_db(transaction=True)
