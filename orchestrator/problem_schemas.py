@@ -33,6 +33,7 @@ from orchestrator.work_problems import (
     StillDecidable,
     StillReferenced,
     TooManyOpenApprovals,
+    TooManyOpenSessions,
 )
 
 _TEXT: Schema = {"type": "string"}
@@ -60,6 +61,7 @@ MEMBERS: Mapping[type[Problem], Schema] = {
     AlreadyRequested: {"approval_id": _ID},
     AlreadyRejected: {"approval_id": _ID, "rejected": {"$ref": "#/components/schemas/EarlierOut"}},
     TooManyOpenApprovals: {"limit": {"type": "integer", "minimum": 1}},
+    TooManyOpenSessions: {"limit": {"type": "integer", "minimum": 1}},
     NoApprover: {"known": {"type": "integer", "minimum": 0}, "needed": {"type": "integer", "minimum": 1}},
     Retained: {"retained_until": {"type": "string", "format": "date-time"}},
     AlreadyRetried: {"retry_id": _ID},
@@ -103,6 +105,7 @@ SAMPLES: tuple[Problem, ...] = (
         }
     ),
     TooManyOpenApprovals(20),
+    TooManyOpenSessions(100),
     NoApprover("manager", 1, 2),
     StillDecidable("manager"),
     Retained("2027-03-07T09:00:00.000000Z"),

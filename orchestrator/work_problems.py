@@ -143,6 +143,20 @@ class TooManyOpenApprovals(Problem):
         super().__init__(f"At most {limit} requests may be open.", members={"limit": limit})
 
 
+class TooManyOpenSessions(Problem):
+    """The task has as many open sessions as it may have: `limit`.
+
+    Complete, fail or expire some of them first.
+    """
+
+    status = 409
+    slug = "too-many-open-sessions"
+    title = "Too many open sessions"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"At most {limit} sessions of a task may be open.", members={"limit": limit})
+
+
 class NoApprover(Problem):
     """Too few known people can decide a request to this role, so that it would wait in vain.
 

@@ -31,13 +31,19 @@ def copy(owner: Owner, table: str, columns: str, lines: Iterable[str]) -> None:
 
 @contextmanager
 def without_events(owner: Owner, table: str) -> Iterator[None]:
-    """Let rows come and go without their events, and put the trigger back before the transaction ends."""
+    """Let rows come and go without their events, and put the triggers back before the transaction ends.
+
+    Nor are the sessions of a task counted: that takes a lock for each task, of which a transaction has too few.
+    """
+    triggers = [f"{table}_complete", *(["sessions_of_task_are_bounded"] if table == "sessions" else [])]
     with owner.transaction():
-        owner.execute(f"ALTER TABLE {table} DISABLE TRIGGER {table}_complete")
+        for trigger in triggers:
+            owner.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
         yield
         # Foreign keys are checked late, and a table with checks to come cannot be altered.
         owner.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        owner.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_complete")
+        for trigger in triggers:
+            owner.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")
 
 
 def settle(owner: Owner, *tables: str) -> None:

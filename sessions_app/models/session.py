@@ -10,6 +10,9 @@ from sessions_app.models.decoder import Decoder
 from sessions_app.models.recorded import Recorded
 from sessions_app.models.task import Task
 
+MAX_OPEN_OF_TASK = 100
+"""How many sessions of one task may be open at once. The database has the same number."""
+
 
 class SessionStatus(models.TextChoices):
     """Where a session can be."""
@@ -62,6 +65,12 @@ class Session(Recorded):
                 fields=["expires_at"],
                 condition=models.Q(status__in=[SessionStatus.PENDING, SessionStatus.ACTIVE]),
                 name="sessions_due",
+            ),
+            # For the bound on the open sessions of a task.
+            models.Index(
+                fields=["task"],
+                condition=models.Q(status__in=[SessionStatus.PENDING, SessionStatus.ACTIVE], task__isnull=False),
+                name="sessions_open_of_task",
             ),
         ]
         constraints: ClassVar = [

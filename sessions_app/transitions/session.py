@@ -1,18 +1,21 @@
 """How sessions move."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import psycopg
+from django.db import IntegrityError
 from django.db.models import QuerySet
 
 from audit_app.trail import Action, instant
 from orchestrator import documents
 from orchestrator.actors import Actor
 from orchestrator.clock import database_now
-from orchestrator.work_problems import IllegalTransition, SessionExpired
+from orchestrator.work_problems import IllegalTransition, SessionExpired, TooManyOpenSessions
 from sessions_app.models import Approval, Session, Task
-from sessions_app.models.session import SessionStatus
+from sessions_app.models.session import MAX_OPEN_OF_TASK, SessionStatus
 from sessions_app.transitions.batch import change_many
 from sessions_app.transitions.change import changed, create, lock, lock_to_remove
 from sessions_app.transitions.deletion import delete_with_approvals, prepare_second_person
@@ -32,10 +35,11 @@ MOVES: dict[str, tuple[Action, Callable[[Session], None]]] = {
 def open_session(
     *, actor: Actor, role: str, task: Task | None, metadata: Mapping[str, Any], lasting: timedelta
 ) -> Session:
-    """A new session, pending, that expires after `lasting`."""
+    """A new session, pending, that expires after `lasting`. Raises TooManyOpenSessions where its task has enough."""
     at = database_now()
     session = Session(role=role, task=task, metadata=dict(metadata), expires_at=at + lasting)
-    return create(session, Action.SESSION_CREATED, at=at, actor=actor)
+    with _bounded_by_task():
+        return create(session, Action.SESSION_CREATED, at=at, actor=actor)
 
 
 def amend(
@@ -57,14 +61,14 @@ def amend(
 
     Raises SessionExpired past its time for anything but expiry, IllegalTransition for an illegal move and for any
     write to a terminal session, PreconditionFailed if `if_match` names other versions, InvalidRequest if the patched
-    metadata would be too large.
+    metadata would be too large, TooManyOpenSessions if the task that it is to point to has enough.
     """
     fresh = lock(session, if_match=if_match)
     changes = bool(fields) or metadata_patch is not None or lasting is not None
     _insist_on_open(fresh, status, changes=changes)
     moving = status is not None and status != fresh.status
     action, move = _move(fresh, str(status)) if moving else (Action.SESSION_CHANGED, None)
-    with changed(fresh, action, actor=actor, reason=reason or "") as amended:
+    with _bounded_by_task(), changed(fresh, action, actor=actor, reason=reason or "") as amended:
         for name, value in (fields or {}).items():
             setattr(amended, name, value)
         if metadata_patch is not None:
@@ -103,6 +107,21 @@ def delete(session: Session, *, reason: str, actor: Actor, if_match: frozenset[i
             raise _expired(fresh, to="deleted")
         raise IllegalTransition(before=str(fresh.status), to="deleted", allowed=fresh.allowed_transitions())
     return delete_with_approvals(fresh, Action.SESSION_DELETED, reason=reason, actor=actor)
+
+
+@contextmanager
+def _bounded_by_task() -> Iterator[None]:
+    """Raise TooManyOpenSessions where the database refuses another open session of a task.
+
+    The database counts, since only it lets two sessions of one task wait for each other.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        cause = error.__cause__
+        if isinstance(cause, psycopg.Error) and cause.diag.constraint_name == "sessions_of_task_are_bounded":
+            raise TooManyOpenSessions(MAX_OPEN_OF_TASK) from error
+        raise
 
 
 def _insist_on_open(session: Session, status: str | None, *, changes: bool) -> None:

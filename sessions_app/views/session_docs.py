@@ -7,7 +7,7 @@ from orchestrator.openapi_headers import IF_MATCH, IF_NONE_MATCH, etag, location
 from orchestrator.pagination import USUAL
 from orchestrator.problem_schemas import refusals
 from orchestrator.problems import AnswerTooLarge, InvalidRequest, NotFound, PreconditionFailed
-from orchestrator.work_problems import IllegalTransition, SessionExpired
+from orchestrator.work_problems import IllegalTransition, SessionExpired, TooManyOpenSessions
 from sessions_app.serializers.session import NewSessionBody, SessionBody, SessionOut, SessionPage, SessionPatchBody
 from sessions_app.views.deletion_docs import DELETED, DELETION, KEEPING, REASON
 from sessions_app.views.session_parameters import FILTERS, ID, PAGES
@@ -31,6 +31,8 @@ _ACTIVE = {**_SESSION, "status": "active", "state": "active", "version": 2}
 _ACTIVE["allowed_transitions"] = ["completed", "failed", "expired"]
 _NUMBERED = {"sessions": [_SESSION], "total": 1, "page": 1, "page_size": USUAL, "next_cursor": None}
 _WALKED = {"sessions": [_SESSION], "page_size": USUAL, "next_cursor": None}
+
+_CHANGING = (IllegalTransition, SessionExpired, TooManyOpenSessions)
 
 _WRITTEN = "A write that changes nothing is a 200 with the version as it was."
 
@@ -68,7 +70,7 @@ documented = extend_schema_view(
                 "All there is to say",
             ),
         ],
-        extensions=refusals(InvalidRequest),
+        extensions=refusals(InvalidRequest, TooManyOpenSessions),
     ),
     retrieve=extend_schema(
         operation_id="get_session",
@@ -95,7 +97,7 @@ documented = extend_schema_view(
             sent("change", {"metadata": {"quarter": "2027-Q1"}}, "Replace what it carries"),
             sent("extend", {"ttl_seconds": 86400}, "Let it last a day from now"),
         ],
-        extensions=refusals(InvalidRequest, NotFound, IllegalTransition, SessionExpired, PreconditionFailed),
+        extensions=refusals(InvalidRequest, NotFound, PreconditionFailed, *_CHANGING),
     ),
     partial_update=extend_schema(
         operation_id="patch_session",
@@ -112,7 +114,7 @@ documented = extend_schema_view(
             sent("clear", {"task_id": None, "metadata": None}, "Point nowhere, carry nothing", MERGE_PATCH),
             sent("move", {"status": "active"}, "Move it"),
         ],
-        extensions=refusals(InvalidRequest, NotFound, IllegalTransition, SessionExpired, PreconditionFailed),
+        extensions=refusals(InvalidRequest, NotFound, PreconditionFailed, *_CHANGING),
     ),
     destroy=extend_schema(
         operation_id="delete_session",

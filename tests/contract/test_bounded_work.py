@@ -20,7 +20,7 @@ from tests.contract.api_document import operations
 from tests.contract.pages import page, section, table
 from tests.contract.test_security_documents import not_there
 from tests.sessions_app.task_calls import task_in
-from tests.work import open_session
+from tests.work import move_session, open_session
 
 LISTED = table(section(page("docs/threat-model.md"), "What a caller can multiply"))
 NAMES = re.compile(r"`([^`]+)`")
@@ -152,7 +152,8 @@ def test_an_action_in_the_admin_takes_a_page_of_rows() -> None:
 def test_a_page_of_the_admin_shows_the_first_rows_of_a_long_history() -> None:
     task = task_in("pending")
     for _ in range(LONGEST + 5):
-        open_session(task=task)
+        # A task has so many sessions only over time: not all of them are open at once.
+        move_session(open_session(task=task), "active", "completed")
     shown = Browser(person()).get(f"{TASKS}{task.pk}/change/")
     assert shown.status_code == 200
     assert (

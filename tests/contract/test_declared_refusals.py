@@ -14,6 +14,7 @@ from orchestrator.idempotency.claim import key_of
 from orchestrator.problems import InternalError
 from sessions_app.models import Approval, Task
 from sessions_app.models.approval import MAX_OPEN, MAX_OPEN_BARE
+from sessions_app.models.session import MAX_OPEN_OF_TASK
 from tests.admin import person
 from tests.api import Api, token
 from tests.contract.api_document import Operation, assert_as_documented, operations
@@ -242,6 +243,14 @@ def _with_too_many_open(call: Call) -> Any:
     return call.ask()
 
 
+def _with_too_many_open_sessions(call: Call) -> Any:
+    task = task_in("pending")
+    for _ in range(MAX_OPEN_OF_TASK):
+        open_session(task=task)
+    call.body = {**call.body, "task_id": str(task.pk)}
+    return call.ask()
+
+
 def _without_approvers(call: Call) -> Any:
     """Before the first person has logged in to the admin."""
     if call.path.endswith("/retry"):
@@ -319,6 +328,7 @@ REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "already-requested": _requested_before,
     "already-rejected": _rejected_before,
     "too-many-open-approvals": _with_too_many_open,
+    "too-many-open-sessions": _with_too_many_open_sessions,
     "no-approver": _without_approvers,
     "still-decidable": _while_it_can_be_decided,
     "no-decision": _without_a_decision,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from psycopg.errors import IntegrityConstraintViolation
 
 from audit_app.trail import Action
 from orchestrator import boundary
@@ -16,7 +17,7 @@ from sessions_app.models import Approval, Session, Task
 from sessions_app.models.approval import MAX_OPEN
 from sessions_app.transitions.approvals.requests import digest_of
 from sessions_app.transitions.batch import create_many
-from tests.database import without_trigger
+from tests.database import service_connection, without_trigger
 from tests.sessions_app import task_states
 from tests.sessions_app.approval_calls import manager, problem_of, where
 from tests.sessions_app.session_calls import events_of, last_event, session_in, somebody
@@ -80,6 +81,16 @@ def test_nobody_decides_a_request_whose_task_ended_without_it() -> None:
     for verb in ("approve", "reject"):
         problem_of(manager().post(where(left, verb), {}), 409, "illegal-transition")
     assert Approval.objects.get(pk=left.pk).version == left.version
+    with (
+        service_connection() as beside,
+        pytest.raises(IntegrityConstraintViolation, match="its task or session is over"),
+    ):
+        beside.execute(
+            "INSERT INTO approval_decisions (approval_id, decider_issuer, decider_subject, decider_kind, decision,"
+            " comments, decided_at, requester_issuer, requester_subject)"
+            " VALUES (%s, 'local', 'petra', 'person', 'approved', '', now(), '', '')",
+            [left.pk],
+        )
 
 
 def test_a_session_with_too_many_open_requests_ends_and_they_end_after_it() -> None:
