@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,6 @@ from uuid import UUID
 from audit_app.findings import Finding
 from audit_app.since import Since
 from audit_app.snapshot import Raw
-from audit_app.subjects import subjects
 from audit_app.trail import DOMAIN, GENESIS
 from orchestrator.canonical import dumps
 
@@ -24,6 +23,9 @@ CLOCK_SLACK = timedelta(minutes=1)
 The trigger `audit_events_of_now` lets an event have a time as far as this from the clock.
 """
 _SLACK_MICROSECONDS = CLOCK_SLACK // timedelta(microseconds=1)
+
+Steps = Mapping[str, frozenset[tuple[str | None, str | None]]]
+"""Between which states an event may lead, by noun; None for a row that is not there. Of another noun any may."""
 
 # Python, from 3.13 on, and PostgreSQL write an address within IPv6 as 192.0.2.7, Python before as c000:207.
 _WITHIN = "substring(host(ip) FROM '[0-9.]+$')::inet - '0.0.0.0'"
@@ -122,8 +124,8 @@ class _Walk:
     one finding.
     """
 
-    def __init__(self) -> None:
-        self._steps = {noun: subject.steps for noun, subject in subjects().items()}
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
         self._of: tuple[str, bytes] | None = None
         self._seq, self._hash = 0, GENESIS
         self._to: str | None = None
@@ -166,10 +168,16 @@ class _Walk:
 
 
 def check_events(
-    connection: Raw, where: str, values: Sequence[Any], *, since: Since | None, progress: Callable[[int], object]
+    connection: Raw,
+    where: str,
+    values: Sequence[Any],
+    *,
+    steps: Steps,
+    since: Since | None,
+    progress: Callable[[int], object],
 ) -> Iterator[Finding]:
     """Every event that a condition names, chain by chain: from its first on, or from the last before `since`."""
-    sha, walk, count = hashlib.sha256, _Walk(), 0
+    sha, walk, count = hashlib.sha256, _Walk(steps), 0
     earlier, more = ("FALSE", ()) if since is None else since.before()
     if since is None:
         # By the index of the chains: sorting whole rows takes longer, and writes each to the disk twice.

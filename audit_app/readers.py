@@ -57,7 +57,9 @@ def _between(first: tuple[str, UUID] | None, end: tuple[str, UUID] | None) -> Ra
     return where, values
 
 
-def read(name: str, all_of_them: list[Range], progress: Callable[[int], object]) -> Iterator[Finding]:
+def read(
+    name: str, all_of_them: list[Range], steps: chains.Steps, progress: Callable[[int], object]
+) -> Iterator[Finding]:
     """Every event of a snapshot; of each range the first findings. As ranges are done, in any order.
 
     Raises Django's OperationalError where a process was ended before its time.
@@ -69,7 +71,7 @@ def read(name: str, all_of_them: list[Range], progress: Callable[[int], object])
     settings = dict(connections.settings["default"])
     with ProcessPoolExecutor(count, mp_context=anew, initializer=_begin, initargs=(settings,)) as pool:
         try:
-            for done in as_completed([pool.submit(read_range, name, *one) for one in all_of_them]):
+            for done in as_completed([pool.submit(read_range, name, *one, steps) for one in all_of_them]):
                 findings, events = done.result()
                 progress(events)
                 yield from findings
@@ -95,6 +97,7 @@ def read_range(
     name: str,
     where: str,
     values: list[Any],
+    steps: chains.Steps,
     *,
     since: Since | None = None,
     progress: Callable[[int], object] = lambda _steps: None,
@@ -108,4 +111,4 @@ def read_range(
         progress(steps)
 
     with beside(name) as connection:
-        return first(chains.check_events(connection, where, values, since=since, progress=told)), read
+        return first(chains.check_events(connection, where, values, steps=steps, since=since, progress=told)), read

@@ -143,8 +143,11 @@ def _read_events(
     progress: Callable[[int], object],
 ) -> tuple[list[Finding], int]:
     """The events, over a connection of their own; a long trail's over several. What was found, and how many events."""
+    # The processes that read know no models.
+    steps = {noun: subject.steps for noun, subject in subjects().items()}
     if parts is None:
-        return readers.read_range(name, *chains.condition(only=only, since=later), since=later, progress=progress)
+        where, values = chains.condition(only=only, since=later)
+        return readers.read_range(name, where, values, steps, since=later, progress=progress)
     read = 0
 
     def told(steps: int) -> None:
@@ -152,7 +155,7 @@ def _read_events(
         read += steps
         progress(steps)
 
-    return first(readers.read(name, parts, told)), read
+    return first(readers.read(name, parts, steps, told)), read
 
 
 def _anchored(connection: Raw, path: Path, report: Report) -> list[Finding]:
