@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPResponse, IncompleteRead
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +11,7 @@ import pytest
 
 from audit_app import exporting
 from audit_app.exporting import Export, slots
+from orchestrator.connections import SEND_SECONDS
 from orchestrator.problems import ServiceUnavailable, TooManyRequests
 from tests.api import token
 from tests.audit_app.many_events import lives
@@ -97,3 +98,17 @@ def test_readers_who_take_their_time_do_not_take_all_threads() -> None:
             assert time.monotonic() < deadline
             stack.close()
             time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_reader_who_takes_nothing_is_cut_off() -> None:
+    lives(10_000)
+    with serving(WEB_CONCURRENCY="1", WEB_THREADS="2") as base, ExitStack() as stack:
+        stalled = asked(base, "ada", stack)
+        assert stalled.status == 200
+        deadline = time.monotonic() + 3 * SEND_SECONDS
+        while asked(base, "bob", stack).status != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        with pytest.raises((IncompleteRead, ConnectionResetError)):
+            stalled.read()
