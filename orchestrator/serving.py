@@ -50,7 +50,7 @@ class ServingWorker(DrainingWorker):
     - Connections that are over are waited for in the event loop. gunicorn waits for each of them by itself, for two
       seconds, and nothing else is accepted or served in between.
 
-    See docs/adr/0042.
+    See docs/adr/0046.
     """
 
     def __init__(self, *given: Any, **named: Any) -> None:
