@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.core import checks
@@ -12,6 +12,16 @@ from django.core.checks import CheckMessage, Error
 from orchestrator.actors import Role
 
 _SHORTEST_SECRET = 32
+KNOWN_SECRETS = frozenset(
+    {
+        "goose-controller-dev-secret",
+        "without-audience-dev-secret",
+        "dev-agent-password",
+        "dev-approver-password",
+        "dev-operator-password",
+    }
+)
+"""The secrets of the development realm (docker/keycloak/realm-dev.json), which everybody can read."""
 _ENCRYPTED = ("require", "verify-ca", "verify-full")
 
 
@@ -35,6 +45,7 @@ def login_is_whole(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Che
 def findings() -> Iterator[CheckMessage]:
     """What the settings as they are would mean in production."""
     yield from _identity()
+    yield from _known_secrets()
     if settings.ADMIN_PASSWORD_LOGIN:
         hint = "It is for when the identity provider is away. Set ADMIN_PASSWORD_LOGIN=off afterwards."
         yield checks.Warning("People can log in to the admin by password.", hint=hint, id="orchestrator.W001")
@@ -52,6 +63,20 @@ def findings() -> Iterator[CheckMessage]:
     if not settings.ALLOWED_HOSTS or any("*" in host for host in settings.ALLOWED_HOSTS):
         hint = "Set ALLOWED_HOSTS to the names the service is called by."
         yield Error("ALLOWED_HOSTS takes any host.", hint=hint, id="orchestrator.E005")
+
+
+def _known_secrets() -> Iterator[CheckMessage]:
+    """Secrets that everybody can read, since they are the development realm's."""
+    secrets = {
+        "OIDC_RP_CLIENT_SECRET": settings.OIDC_RP_CLIENT_SECRET,
+        "DATABASE_URL": settings.DATABASES["default"]["PASSWORD"],
+        "REDIS_URL": unquote(urlsplit(settings.REDIS_URL).password or ""),
+        "SECRET_KEY": settings.SECRET_KEY,
+        "METRICS_TOKEN": settings.METRICS_TOKEN,
+    }
+    for name in (name for name, secret in secrets.items() if secret in KNOWN_SECRETS):
+        hint = f"Set {name} or {name}_FILE to a secret of your own, and change it at the other side."
+        yield Error(f"{name} has a secret of the development realm.", hint=hint, id="orchestrator.E009")
 
 
 def _in_the_clear() -> Iterator[CheckMessage]:

@@ -14,7 +14,15 @@ from typing import Any
 import pytest
 
 from audit_app.models import AuditEvent
-from orchestrator.problems import BadRequest, BodyTooLarge, NotFound, Problem, ServiceUnavailable, TooManyRequests
+from orchestrator.problems import (
+    BadRequest,
+    BodyTooLarge,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    ServiceUnavailable,
+    TooManyRequests,
+)
 from orchestrator.proxy_problems import BadGateway, GatewayTimeout, HeadersTooLarge, UriTooLong
 from orchestrator.settings import MAX_BODY_BYTES
 from tests.api import token
@@ -87,6 +95,33 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(nowhere: Nginx) -
 def test_an_address_that_is_too_long_is_a_problem(nowhere: Nginx) -> None:
     assert_tells(ask(nowhere, "GET", "/sessions?x=" + "x" * 4000), UriTooLong())
     assert_tells(ask(nowhere, "GET", "/" + "x" * 13000), UriTooLong())
+
+
+def test_a_method_that_nginx_refuses_by_itself_is_a_problem(nowhere: Nginx) -> None:
+    with socket.create_connection(("127.0.0.1", nowhere.port), timeout=20) as raw:
+        raw.sendall(b"TRACE /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = HTTPResponse(raw)
+        answer.begin()
+        assert_tells((answer, json.loads(answer.read())), MethodNotAllowed())
+    assert "GET" in answer.headers["Allow"]
+
+
+def test_pages_for_people_and_files_are_compressed_and_answers_of_the_api_are_not() -> None:
+    def coding(path: str) -> tuple[int, str | None]:
+        connection = HTTPConnection(nginx.host, timeout=20)
+        headers = {"Accept-Encoding": "gzip", "Authorization": f"Bearer {token('alice', ttl=600)}"}
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer.status, answer.headers["Content-Encoding"]
+
+    with serving() as base, proxying([port_of(base)]) as nginx:
+        assert coding("/admin/login/") == (200, "gzip")
+        assert coding("/static/admin/css/base.css") == (200, "gzip")
+        # Both are longer than what is not worth compressing.
+        assert coding("/api-docs/openapi.json") == (200, None)
+        assert coding("/problems") == (200, None)
 
 
 def test_headers_that_are_too_large_are_a_problem(nowhere: Nginx) -> None:

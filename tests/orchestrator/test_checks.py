@@ -37,6 +37,8 @@ UNSAFE: dict[str, tuple[dict[str, Any], str]] = {
     "a secret of few characters": ({"SECRET_KEY": "abc" * 20}, "orchestrator.E004"),
     "any host": ({"ALLOWED_HOSTS": ["*"]}, "orchestrator.E005"),
     "any host beside one": ({"ALLOWED_HOSTS": ["orchestrator.example", "*"]}, "orchestrator.E005"),
+    "the realm's client secret": ({"OIDC_RP_CLIENT_SECRET": "goose-controller-dev-secret"}, "orchestrator.E009"),
+    "a password of the realm": ({"REDIS_URL": "rediss://:dev-agent-password@redis:6379/0"}, "orchestrator.E009"),
     "no host": ({"ALLOWED_HOSTS": []}, "orchestrator.E005"),
 }
 
