@@ -58,6 +58,10 @@ lock: .venv/installed-dev ## Lock requirements*.in with hashes
 	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header requirements.in -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header requirements-dev.in -o requirements-dev.txt
 
+.PHONY: sbom
+sbom: .venv/installed-dev ## Print the software bill of materials (CycloneDX 1.6) of what is locked
+	@$(BIN)/python docker/sbom.py requirements.txt
+
 audit-dependencies: .venv/installed-dev ## Ask the package index for known vulnerabilities of what is locked; fails where it does not tell
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.txt
 
