@@ -28,6 +28,7 @@ KINDS = {
     "seal-text": "the seal's text is not what its hash or its columns say",
     "seal-link": "the seal does not follow the one before it",
     "seal-key": "the signing key changed without the former key's word",
+    "seal-key-time": "its key was retired or revoked before, or came later",
     "seal-signature": "the seal's signature is not by its key",
     "seal-events": "the events below the seal are not those that were sealed",
     "stored-answer": "it was not written by the service, or was changed since",

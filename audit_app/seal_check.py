@@ -1,7 +1,7 @@
 """Verifying seals: each signed, each naming the one before, each over exactly the events below it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from uuid import UUID
 from audit_app import merkle, seal_keys
 from audit_app.anchor import Anchored
 from audit_app.findings import Finding, Report
+from audit_app.key_validity import ALWAYS, Validity
 from audit_app.seal_keys import PublicKeys
 from audit_app.since import Since
 from audit_app.snapshot import Raw
@@ -69,6 +70,7 @@ def check_seals(
     keys: PublicKeys,
     report: Report,
     *,
+    validities: Mapping[str, Validity],
     since: Since | None,
     progress: Callable[[int], object],
 ) -> Iterator[Finding]:
@@ -79,6 +81,8 @@ def check_seals(
         report.seals += 1
         looked_at = looked_at or (since is not None and seal.begins(since))
         found = _of_itself(seal, before, keys, report)
+        if found is None and not validities.get(seal.key_id, ALWAYS).covers(seal.number):
+            found = "seal-key-time"
         if found is None and looked_at:
             found = _of_its_events(connection, seal, before, progress)
         if found is not None:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -17,12 +18,15 @@ from django.conf import settings
 from django.db import connection
 from prometheus_client.core import Metric
 
-from audit_app import anchor, eras, merkle, seal_keys, sealer_state
+from audit_app import anchor, eras, merkle, seal_keys, sealer_state, trail
 from audit_app.anchor_agreement import begin_anchor, last_anchored, require_agreement
+from audit_app.key_validity import bring_up_to_date, require_valid
 from audit_app.models import AuditSeal
 from audit_app.sealer_state import AnchorUnwritable, SealingStopped
 from audit_app.statement import FIRST_ERA, GENESIS, Place, Statement, hash_of, signed
+from audit_app.trail import Action, Event
 from orchestrator import boundary
+from orchestrator.actors import DEFAULT_TENANT, job
 from orchestrator.clock import database_now
 from orchestrator.measuring import gauge
 
@@ -119,6 +123,7 @@ def _seal_what_waits() -> int:
         # Not before it sealed: a key that the former one did not vouch for is trusted by nobody.
         with _keys():
             seal_keys.publish(key.public_key())
+            boundary.read(partial(bring_up_to_date, settings.AUDIT_SEAL_PUBLIC_KEYS, made.key_id))
         log.info("sealed", extra={"seal": made.number, "events": made.size, "hash": bytes(made.hash).hex()})
     return count
 
@@ -205,14 +210,17 @@ def _seal(key: Ed25519PrivateKey) -> AuditSeal | None:
 
 def _sealed(rows: list[tuple[Any, ...]], before: AuditSeal | None, key: Ed25519PrivateKey, now: datetime) -> AuditSeal:
     era, xid, last_id, _ = rows[-1]
+    number, key_id = before.number + 1 if before else 1, seal_keys.key_id(key.public_key())
+    with _keys():
+        require_valid(settings.AUDIT_SEAL_PUBLIC_KEYS, key_id, number)
     said = Statement(
-        number=before.number + 1 if before else 1,
+        number=number,
         size=len(rows),
         first=rows[0][2],
         last=Place(era, int(xid), last_id),
         root=merkle.root(bytes(row[3]) for row in rows),
         prev_hash=bytes(before.hash) if before else GENESIS,
-        key_id=seal_keys.key_id(key.public_key()),
+        key_id=key_id,
         sealed_at=now,
     )
     text = said.text()
@@ -232,7 +240,21 @@ def _sealed(rows: list[tuple[Any, ...]], before: AuditSeal | None, key: Ed25519P
         sealed_at=now,
     )
     seal.save(force_insert=True)
+    if before is not None and before.key_id != key_id:
+        _record_change(before.key_id, seal)
     return seal
+
+
+def _record_change(former: str, seal: AuditSeal) -> None:
+    """Record that the key changed, in the transaction of the first seal of the new one."""
+    event = Event(
+        action=Action.AUDIT_KEY_CHANGED,
+        tenant=DEFAULT_TENANT,
+        actor=job("audit_seal"),
+        at=seal.sealed_at,
+        changes={"former_key": former, "key": seal.key_id, "seal": seal.number},
+    )
+    trail.record(trail.link(event))
 
 
 @contextmanager

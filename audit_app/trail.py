@@ -84,6 +84,8 @@ class Action(StrEnum):
     PERSON_UNLINKED = "person.unlinked", "An operator undid such a link."
     PERSON_BROKE_GLASS = "person.broke_glass", "Somebody came into the admin by a password, past the provider."
     PERSON_PASSWORD_CHANGED = "person.password_changed", "Somebody changed the password by which they come in."
+    AUDIT_KEY_CHANGED = "audit.key_changed", "Another key signs the seals from now on; the former key vouched for it."
+    AUDIT_KEY_REVOKED = "audit.key_revoked", "A key of the seals is good for no seal from a number on."
 
 
 for _word in Action:

@@ -9,8 +9,9 @@ from itertools import chain
 from pathlib import Path
 from uuid import UUID
 
-from audit_app import anchor, attempt_check, chains, decision_check, readers, seal_keys
+from audit_app import anchor, attempt_check, chains, decision_check, key_validity, readers, seal_keys
 from audit_app.findings import Finding, Report, first
+from audit_app.key_validity import Validity
 from audit_app.row_check import check_rows
 from audit_app.rule_check import check_rules
 from audit_app.seal_check import check_anchor, check_seals
@@ -79,7 +80,10 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
         read = beside_us.submit(_read_events, name, asked.subject, later, parts, told)
         if asked.subject is None:
             keys = seal_keys.published(asked.keys)
-            report.findings += first(check_seals(connection, keys, report, since=later, progress=told))
+            validities = _validities(asked.keys, report)
+            report.findings += first(
+                check_seals(connection, keys, report, validities=validities, since=later, progress=told)
+            )
             report.findings += first(check_stored_answers(connection))
             untimely = first(check_times(connection, since=later))
         if asked.anchor is not None:
@@ -101,6 +105,14 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
     # The first bad event first: what else is wrong mostly follows from it.
     report.findings = first(report.findings)
     return report
+
+
+def _validities(folder: Path, report: Report) -> dict[str, Validity]:
+    try:
+        return key_validity.validities(folder)
+    except (OSError, ValueError) as error:
+        report.missing.append(f"for which seals the keys in {folder} are valid: {error}")
+        return {}
 
 
 def _is_known(connection: Raw, noun: str, pk: UUID) -> bool:

@@ -90,6 +90,10 @@ class Actor:
         return replace(self, origin=origin)
 
 
+DEFAULT_TENANT = "default"
+"""The tenant of what is the installation's own, such as the keys of the seals."""
+
+
 def job(name: str) -> Actor:
     """A command or sweep of the service itself: issuer `local`, subject `job:<name>`, an operator of every tenant."""
     return Actor(

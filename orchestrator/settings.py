@@ -35,8 +35,8 @@ DATABASES = {
 }
 """The database, as the service's role; `make run` makes one."""
 WORKER_DATABASE = env.worker_database("WORKER_DATABASE_URL", VAR / "worker_database_url")
-"""The same database as the worker's role, which alone may write seals: for `sweep` and `audit_seal`. If it is
-not set, they use `DATABASE_URL`."""
+"""The same database as the worker's role, which alone may write seals: for `sweep`, `audit_seal` and
+`audit_revoke_key`. If it is not set, they use `DATABASE_URL`."""
 
 DATABASE_TERM_FILE = env.place("DATABASE_TERM_FILE", VAR / "database_term.json")
 """The highest [term](operations.md#failover) of the database that was seen: one file for all processes of a machine."""

@@ -16,7 +16,7 @@ from audit_app import eras, sealing
 from audit_app.models import AuditSeal
 from tests.database import as_worker
 
-WORKERS = ("audit_seal", "sweep")
+WORKERS = ("audit_seal", "audit_revoke_key", "sweep")
 
 
 @dataclass(frozen=True)

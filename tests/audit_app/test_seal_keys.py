@@ -1,5 +1,6 @@
 """The keys of the seals: made once, published, changed with the former key's word."""
 
+import json
 import stat
 from pathlib import Path
 
@@ -10,10 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError
 
 from audit_app import seal_keys
-from audit_app.models import AuditSeal
+from audit_app.key_validity import Validity, validities
+from audit_app.models import AuditEvent, AuditSeal
 from orchestrator import local_key
 from tests import work
-from tests.audit_app.seals import Place, findings, report_of, run, seal
+from tests.api import Api
+from tests.audit_app.seals import Place, findings, report_of, run, seal, wait_until_sealable
+from tests.audit_app.tampering import forge, seal_hash, unguarded
 
 database = pytest.mark.django_db(transaction=True)
 
@@ -30,7 +34,7 @@ def test_the_first_run_makes_a_key_that_its_owner_alone_may_read(place: Place) -
     assert stat.S_IMODE(place.key.stat().st_mode) == 0o600
     key = serialization.load_pem_private_key(place.key.read_bytes(), password=None)
     assert isinstance(key, Ed25519PrivateKey)
-    assert [path.stem for path in place.keys.iterdir()] == [seal_keys.key_id(key.public_key())]
+    assert [path.stem for path in place.keys.glob("*.pem")] == [seal_keys.key_id(key.public_key())]
     kept = place.key.read_bytes()
     work.open_session()
     seal()
@@ -47,9 +51,9 @@ def test_a_new_key_takes_over_with_the_former_ones_word(place: Place) -> None:
     for _ in range(2):
         work.open_session()
         made += seal()
-    assert made[0].key_id == made[1].key_id != before.key_id
-    assert [bool(one.endorsement) for one in (before, *made)] == [False, True, False]
-    assert len(list(place.keys.iterdir())) == 2
+    assert made[0].key_id == made[1].key_id == made[2].key_id != before.key_id
+    assert [bool(one.endorsement) for one in (before, *made)] == [False, True, False, False]
+    assert len(list(place.keys.glob("*.pem"))) == 2
     assert findings(place) == []
     # Once it has changed, the former key is needed no more.
     place.former.unlink()
@@ -132,3 +136,108 @@ def test_a_public_key_that_was_cut_short_is_written_anew(place: Place) -> None:
     seal_keys.publish(key)
     assert path.read_bytes() == whole
     assert list(place.keys.iterdir()) == [path]
+
+
+# For which seals a key is good.
+
+
+def rotated(place: Place) -> tuple[str, str, Path]:
+    """Two seals by one key and two by the next; their ids, and where the retired private key was kept."""
+    for _ in range(2):
+        work.open_session()
+        (before,) = seal()
+    rotate(place)
+    work.open_session()
+    # The second is over the event of the change.
+    _, after = seal()
+    return before.key_id, after.key_id, place.former.rename(place.folder / "retired.pem")
+
+
+@database
+def test_a_key_is_good_for_the_seals_of_its_time_and_its_change_is_an_event(place: Place) -> None:
+    first, second, _ = rotated(place)
+    assert validities(place.keys) == {first: Validity(1, last=2), second: Validity(3)}
+    (event,) = AuditEvent.objects.filter(event_type="audit.key_changed")
+    assert event.metadata["changes"] == {"former_key": first, "key": second, "seal": 3}
+    assert (event.actor_subject, event.via) == ("job:audit_seal", "job")
+    assert findings(place) == []
+
+
+@database
+def test_a_retired_key_does_not_seal_again(place: Place) -> None:
+    first, _, retired = rotated(place)
+    place.key.rename(place.former)
+    retired.rename(place.key)
+    work.open_session()
+    with pytest.raises(CommandError, match=f"the key {first} is not valid for seal 5: it was retired or revoked"):
+        run("audit_seal")
+    assert AuditSeal.objects.count() == 4
+    assert Api(None).get("/health").json()["audit"]["problems"] == ["key-not-valid"]
+
+
+@database
+@pytest.mark.parametrize("anchor", [True, False])
+def test_a_seal_that_was_made_again_with_a_retired_key_is_found(place: Place, *, anchor: bool) -> None:
+    first, _, retired = rotated(place)
+    key = local_key.load_or_make(retired)
+    with unguarded() as beside:
+        for one in AuditSeal.objects.filter(number__gte=3).order_by("number"):
+            before = AuditSeal.objects.get(number=one.number - 1)
+            said = {**json.loads(one.body), "key_id": first, "prev_hash": bytes(before.hash).hex()}
+            body = json.dumps(said, sort_keys=True, separators=(",", ":"))
+            forge(
+                beside,
+                one,
+                body=body,
+                hash=seal_hash(body),
+                prev_hash=before.hash,
+                key_id=first,
+                signature=key.sign(b"seal/v1\0" + body.encode()),
+                endorsement=None,
+            )
+        found = findings(place, anchor=anchor)
+    for number in (3, 4):
+        assert ("seal-key-time", "seal", number) in found
+    assert (("anchor", "seal", 3) in found) == anchor
+
+
+@database
+def test_a_key_that_was_revoked_is_good_for_no_seal_from_then_on(place: Place) -> None:
+    work.open_session()
+    (made,) = seal()
+    assert run("audit_revoke_key", made.key_id, "--reason", "A laptop was lost.").endswith("no seal from 2 on.")
+    event = AuditEvent.objects.get(event_type="audit.key_revoked")
+    assert (event.reason, event.metadata["changes"]) == ("A laptop was lost.", {"key": made.key_id, "from_seal": 2})
+    assert findings(place) == []
+    with pytest.raises(CommandError, match="is not valid for seal 2"):
+        run("audit_seal")
+    # Another key takes over.
+    rotate(place)
+    after, _ = seal()
+    assert (after.number, after.key_id == made.key_id) == (2, False)
+    assert findings(place) == []
+    # It was in the wrong hands before that.
+    run("audit_revoke_key", made.key_id, "--from-seal", "1")
+    assert findings(place) == [("seal-key-time", "seal", 1)]
+    # Nothing makes it good again.
+    assert run("audit_revoke_key", made.key_id).endswith("no seal from 1 on.")
+
+
+@database
+def test_a_key_that_nobody_published_cannot_be_revoked(place: Place) -> None:
+    with pytest.raises(CommandError, match="has no public key 0000"):
+        run("audit_revoke_key", "0000")
+
+
+@database
+@pytest.mark.parametrize("text", ["[]", "{", '{"a": 1}', '{"a": {"number": 1}}'])
+def test_a_list_of_validities_that_cannot_be_read_is_no_clean_answer(place: Place, text: str) -> None:
+    work.open_session()
+    seal()
+    (place.keys / "validity.json").write_text(text)
+    report = report_of("--keys", str(place.keys))
+    assert (report["result"], len(report["missing"])) == ("incomplete", 1)
+    work.open_session()
+    wait_until_sealable()
+    with pytest.raises(CommandError, match="The trail cannot be sealed"):
+        run("audit_seal")
