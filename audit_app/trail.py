@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,9 +15,10 @@ from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
 from audit_app.digests import digested
-from orchestrator.actors import Actor
+from orchestrator.actors import Actor, Kind
 from orchestrator.canonical import dumps
 from orchestrator.metrics import EVENTS
+from orchestrator.rate_limit import spend_events
 
 GENESIS = bytes(32)
 """What the first event of a chain names as the hash before it."""
@@ -240,6 +242,9 @@ def _count_once_committed(batch: Sequence[Link]) -> None:
     def count() -> None:
         for made in batch:
             EVENTS.labels(str(made.event.action)).inc()
+        called = Counter(made.event.tenant for made in batch if made.event.actor.kind != Kind.JOB)
+        for tenant, events in called.items():
+            spend_events(tenant, events)
 
     # Robust: what is committed is answered, whether or not it could be counted.
     transaction.on_commit(count, robust=True)

@@ -21,7 +21,7 @@ local bucket = redis.call('HMGET', KEYS[1], 'tokens', 'at')
 local passed = math.max(0, now - (tonumber(bucket[2]) or now))
 local tokens = math.min(capacity, (tonumber(bucket[1]) or capacity) + passed * rate)
 local taken = 0
-if tokens >= 1 then tokens = tokens - 1; taken = 1 end
+if tokens >= 1 then tokens = tokens - tonumber(ARGV[3]); taken = 1 end
 redis.call('HSET', KEYS[1], 'tokens', tostring(tokens), 'at', tostring(now))
 redis.call('EXPIRE', KEYS[1], math.ceil(capacity / rate) + 1)
 return {taken, tostring(tokens)}
@@ -58,25 +58,27 @@ class Buckets:
         self._own: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def take(self, key: str) -> Taken:
-        """Take a token from a bucket."""
-        shared = self._redis.run(_TAKE, [key], [self.rate.calls, self.rate.per_second]) if self._redis else None
+    def take(self, key: str, cost: int = 1) -> Taken:
+        """Take tokens from a bucket that has one: several can leave it in debt, and 0 only looks."""
+        values = [self.rate.calls, self.rate.per_second, cost]
+        shared = self._redis.run(_TAKE, [key], values) if self._redis else None
         if shared is None:
-            return self._told(*self._take_own(key))
+            return self._told(*self._take_own(key, cost))
         taken, tokens = shared
         return self._told(bool(taken), float(tokens))
 
-    def _take_own(self, key: str) -> tuple[bool, float]:
+    def _take_own(self, key: str, cost: int) -> tuple[bool, float]:
         now = self._clock()
         with self._lock:
             tokens, at = self._own.pop(key, (float(self.rate.calls), now))
             tokens = min(self.rate.calls, tokens + (now - at) * self.rate.per_second)
             allowed = tokens >= 1
-            self._own[key] = (tokens - allowed, now)
+            tokens -= cost if allowed else 0
+            self._own[key] = (tokens, now)
             if len(self._own) > _MOST_BUCKETS:
                 self._own.popitem(last=False)
-            return allowed, tokens - allowed
+            return allowed, tokens
 
     def _told(self, allowed: bool, tokens: float) -> Taken:
         wait = 0 if tokens >= 1 else math.ceil((1 - tokens) / self.rate.per_second)
-        return Taken(allowed, math.floor(tokens), wait)
+        return Taken(allowed, max(0, math.floor(tokens)), wait)

@@ -159,7 +159,7 @@ class Bearer(Middleware):
 
 
 class RateLimit(Middleware):
-    """How often a subject may call."""
+    """How often a subject may call, and how many events its tenant may record."""
 
     def __call__(self, request: Call) -> HttpResponse:
         """429 where it called too often; what is left, else."""
@@ -167,12 +167,20 @@ class RateLimit(Middleware):
             return self.get_response(request)
         try:
             told = rate_limit.take(request.caller)
+            if _records(request):
+                rate_limit.require_events(request.caller.tenant)
         except Problem as problem:
             return response(problem, request)
         answer = self.get_response(request)
         for name, value in told.items():
-            answer[name] = value
+            # A quota that was exceeded comes after it: both headers are lists.
+            answer[name] = f"{value}, {answer[name]}" if name in answer else value
         return answer
+
+
+def _records(request: HttpRequest) -> bool:
+    """Whether a call may record events. A heartbeat records none, and a lease must not be lost to a quota."""
+    return request.method not in ("GET", "HEAD", "OPTIONS") and not request.path.endswith("/heartbeat")
 
 
 class StrictJson(Middleware):

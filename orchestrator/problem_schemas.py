@@ -17,6 +17,7 @@ from orchestrator.problems import (
     InvalidRequest,
     PreconditionFailed,
     Problem,
+    QuotaExceeded,
     ServiceUnavailable,
     TooManyRequests,
 )
@@ -70,6 +71,7 @@ MEMBERS: Mapping[type[Problem], Schema] = {
     AnswerTooLarge: {"limit": {"type": "integer", "minimum": 1}},
     InFlight: _WAIT,
     TooManyRequests: _WAIT,
+    QuotaExceeded: {"quota": _TEXT, "limit": {"type": "integer", "minimum": 1}, **_WAIT},
     ServiceUnavailable: _WAIT,
     DatabaseStale: _WAIT,
 }
@@ -114,6 +116,7 @@ SAMPLES: tuple[Problem, ...] = (
     BodyTooLarge(limit=1024 * 1024),
     AnswerTooLarge(4 * 1024 * 1024, "Ask for a smaller page_size."),
     TooManyRequests(retry_after=2, headers={"RateLimit": "", "RateLimit-Policy": ""}),
+    QuotaExceeded("pending-tasks", 100_000, 5),
     ServiceUnavailable("The database cannot be reached, or is too busy."),
 )
 """Examples of the kinds that say more than their title. The others are their own example."""

@@ -268,6 +268,29 @@ class TooManyRequests(Problem):
         super().__init__(detail, members=members, headers={"Retry-After": str(retry_after), **headers})
 
 
+class QuotaExceeded(Problem):
+    """Your tenant has as much at once as it may have: open sessions, pending tasks or held leases, as `quota` says.
+
+    Let some end, or ask the operator for a higher quota. `limit` is how many there may be. The count is taken again
+    every few seconds: wait as long as `Retry-After` says (`retry_after`, in seconds).
+    """
+
+    status = 429
+    slug = "quota-exceeded"
+    title = "Quota exceeded"
+
+    def __init__(self, quota: str, limit: int, retry_after: int) -> None:
+        super().__init__(
+            f"The quota {quota} is {limit}.",
+            members={"quota": quota, "limit": limit, "retry_after": retry_after},
+            headers={
+                "Retry-After": str(retry_after),
+                "RateLimit-Policy": f'"{quota}";q={limit}',
+                "RateLimit": f'"{quota}";r=0;t={retry_after}',
+            },
+        )
+
+
 class InternalError(Problem):
     """A fault of ours. It is logged under the `request_id` of the answer; nothing was changed."""
 

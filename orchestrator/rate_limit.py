@@ -25,6 +25,12 @@ def of_failures() -> Buckets | None:
     return Buckets(Rate(*settings.AUTH_FAILURE_LIMIT), redis()) if settings.AUTH_FAILURE_LIMIT else None
 
 
+@cache
+def of_events() -> Buckets | None:
+    """Return the buckets of events by tenant, or None where QUOTA_EVENTS is off."""
+    return Buckets(Rate(*settings.QUOTA_EVENTS), redis()) if settings.QUOTA_EVENTS else None
+
+
 def _key(kind: str, *parts: str) -> str:
     """Framed, so that no two callers share a bucket; hashed, so that Redis learns no names."""
     return f"rate:{kind}:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
@@ -51,9 +57,26 @@ def take_failure(address: str | None) -> None:
         raise TooManyRequests(taken.retry_after, {})
 
 
-def headers(rate: Rate, taken: Taken) -> dict[str, str]:
+def require_events(tenant: str) -> None:
+    """Check that a tenant may record events. Raise TooManyRequests where it recorded too many."""
+    buckets = of_events()
+    if buckets is None:
+        return
+    taken = buckets.take(_key("events", tenant), 0)
+    if not taken.allowed:
+        raise TooManyRequests(taken.retry_after, headers(buckets.rate, taken, "events"))
+
+
+def spend_events(tenant: str, count: int) -> None:
+    """Count events that a call of a tenant recorded. The last call can leave its bucket in debt."""
+    buckets = of_events()
+    if buckets is not None:
+        buckets.take(_key("events", tenant), count)
+
+
+def headers(rate: Rate, taken: Taken, policy: str = "subject") -> dict[str, str]:
     """What the caller has left: RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers)."""
     return {
-        "RateLimit-Policy": f'"subject";q={rate.calls};w={rate.seconds}',
-        "RateLimit": f'"subject";r={taken.left};t={taken.retry_after}',
+        "RateLimit-Policy": f'"{policy}";q={rate.calls};w={rate.seconds}',
+        "RateLimit": f'"{policy}";r={taken.left};t={taken.retry_after}',
     }

@@ -10,6 +10,11 @@ os.environ.setdefault("LOG_LEVEL", "warning")
 os.environ.setdefault("AUTH_FAILURE_LIMIT", "off")
 # So do thousands of calls from one subject.
 os.environ.setdefault("RATE_LIMIT", "off")
+os.environ.setdefault("QUOTA_EVENTS", "off")
+# Calls cost one statement more every few seconds where quotas are counted, and tests count statements.
+os.environ.setdefault("QUOTA_OPEN_SESSIONS", "0")
+os.environ.setdefault("QUOTA_PENDING_TASKS", "0")
+os.environ.setdefault("QUOTA_HELD_LEASES", "0")
 
 from orchestrator.settings import *  # noqa: F403
 

@@ -19,6 +19,7 @@ from orchestrator.views import ApiViewSet, one, read_body, read_id
 from orchestrator.waiting import TooManyWait
 from sessions_app import permissions, queue
 from sessions_app.models import Task
+from sessions_app.quotas import HELD_LEASES, counts
 from sessions_app.serializers.lease import (
     LEASE_SECONDS,
     ClaimBody,
@@ -61,6 +62,7 @@ class Holding(ApiViewSet):
 
         A caller that has hung up takes no task.
         """
+        boundary.read(lambda: counts.require(HELD_LEASES, self.actor.tenant))
         until = time.monotonic() + (body.get("wait_seconds") or 0)
         most = body.get("max") or 1
         asked = [(self.actor.tenant, *one) for one in product(roles, task_types or (None,))]
@@ -95,7 +97,9 @@ class Holding(ApiViewSet):
 
         if self.has_hung_up():
             raise CallerHungUp
-        return boundary.write(claim)
+        grants = boundary.write(claim)
+        counts.add(HELD_LEASES, self.actor.tenant, len(grants))
+        return grants
 
     @action(detail=True, methods=["post"])
     def heartbeat(self, request: Request, pk: str) -> Response:

@@ -5,7 +5,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from orchestrator.openapi_examples import JSON, answered, sent
 from orchestrator.openapi_headers import IF_MATCH, etag, retry_after
 from orchestrator.problem_schemas import refusals
-from orchestrator.problems import InvalidRequest, NotFound, PreconditionFailed
+from orchestrator.problems import InvalidRequest, NotFound, PreconditionFailed, QuotaExceeded
 from orchestrator.work_problems import DeadlineExceeded, LeaseLost
 from sessions_app.serializers.lease import (
     ClaimBody,
@@ -53,7 +53,7 @@ HOLDING = {
                 "All there is to say",
             ),
         ],
-        extensions=refusals(InvalidRequest),
+        extensions=refusals(InvalidRequest, QuotaExceeded),
     ),
     "heartbeat": extend_schema(
         operation_id="heartbeat_task",

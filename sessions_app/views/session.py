@@ -17,6 +17,7 @@ from orchestrator.views import ApiViewSet, one, read_body, read_id, refuse_body,
 from sessions_app import permissions
 from sessions_app.filters import METADATA, SESSION_BEGINNINGS, SESSION_FILTERS
 from sessions_app.models import Session, Task
+from sessions_app.quotas import OPEN_SESSIONS, counts
 from sessions_app.serializers.session import (
     RETENTION,
     NewSessionBody,
@@ -56,6 +57,7 @@ class SessionViewSet(ApiViewSet):
         """POST /sessions"""
         body = read_body(NewSessionBody, request)
         permissions.insist_may_open(self.actor, body["agent_role"])
+        counts.require(OPEN_SESSIONS, self.actor.tenant)
         session = transitions.open_session(
             actor=self.actor,
             role=body["agent_role"],
@@ -63,6 +65,7 @@ class SessionViewSet(ApiViewSet):
             metadata=body.get("metadata") or {},
             lasting=_lasting(body) or RETENTION,
         )
+        counts.add(OPEN_SESSIONS, self.actor.tenant, 1)
         return one(session_out(session), status=201, headers={"Location": f"/sessions/{session.id}"})
 
     def retrieve(self, request: Request, pk: str) -> Response:

@@ -6,7 +6,7 @@ from orchestrator.openapi_examples import JSON, MERGE_PATCH, answered, sent
 from orchestrator.openapi_headers import IF_MATCH, IF_NONE_MATCH, etag, location
 from orchestrator.pagination import USUAL
 from orchestrator.problem_schemas import refusals
-from orchestrator.problems import AnswerTooLarge, InvalidRequest, NotFound, PreconditionFailed
+from orchestrator.problems import AnswerTooLarge, InvalidRequest, NotFound, PreconditionFailed, QuotaExceeded
 from orchestrator.work_problems import IllegalTransition, SessionExpired, TooManyOpenSessions
 from sessions_app.serializers.session import NewSessionBody, SessionBody, SessionOut, SessionPage, SessionPatchBody
 from sessions_app.views.deletion_docs import DELETED, DELETION, KEEPING, REASON
@@ -70,7 +70,7 @@ documented = extend_schema_view(
                 "All there is to say",
             ),
         ],
-        extensions=refusals(InvalidRequest, TooManyOpenSessions),
+        extensions=refusals(InvalidRequest, TooManyOpenSessions, QuotaExceeded),
     ),
     retrieve=extend_schema(
         operation_id="get_session",

@@ -18,6 +18,7 @@ from orchestrator.views import given, one, read_body, read_id, refuse_body, unch
 from sessions_app import permissions
 from sessions_app.filters import TASK_FILTERS
 from sessions_app.models import Task
+from sessions_app.quotas import PENDING_TASKS, counts
 from sessions_app.serializers.task import NeededReasonBody, NewTaskBody, ReasonBody, RouteBody, task_out, tasks_out
 from sessions_app.transitions import lease
 from sessions_app.transitions import task as transitions
@@ -127,9 +128,11 @@ class TaskViewSet(Holding):
 
     def _route(self, request: Request, asked: dict[str, Any], *, status: int) -> Response:
         permissions.insist_may_route(self.actor, asked["from_role"])
+        counts.require(PENDING_TASKS, self.actor.tenant)
         questions = [question(one) for one in asked.pop("requires_approval", ())]
         key = cast(Call, request._request).key_hash
         task = transitions.route(Work(**asked), questions=questions, actor=self.actor, idempotency_key=key)
+        counts.add(PENDING_TASKS, self.actor.tenant, 1)
         return one(task_out(task), status=status, headers={"Location": f"/tasks/{task.id}"})
 
     def _from_role(self, named: str | None) -> str:

@@ -5,7 +5,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_
 from orchestrator.openapi_examples import JSON, answered, sent
 from orchestrator.openapi_headers import IF_MATCH, IF_NONE_MATCH, etag, location, retry_after
 from orchestrator.problem_schemas import refusals
-from orchestrator.problems import AnswerTooLarge, InvalidRequest, NotFound, PreconditionFailed
+from orchestrator.problems import AnswerTooLarge, InvalidRequest, NotFound, PreconditionFailed, QuotaExceeded
 from orchestrator.work_problems import AlreadyRetried, IllegalTransition, NoApprover, StillReferenced
 from sessions_app.serializers.task import (
     NeededReasonBody,
@@ -73,7 +73,7 @@ documented = extend_schema_view(
                 "All there is to say",
             ),
         ],
-        extensions=refusals(InvalidRequest, NoApprover),
+        extensions=refusals(InvalidRequest, NoApprover, QuotaExceeded),
     ),
     route=extend_schema(
         operation_id="route_task",
@@ -97,7 +97,7 @@ documented = extend_schema_view(
                 "Work for finance",
             )
         ],
-        extensions={**refusals(InvalidRequest), "x-needs-key": True},
+        extensions={**refusals(InvalidRequest, QuotaExceeded), "x-needs-key": True},
     ),
     retrieve=extend_schema(
         operation_id="get_task",

@@ -15,6 +15,7 @@ from orchestrator.problems import InternalError
 from sessions_app.models import Approval, Task
 from sessions_app.models.approval import MAX_OPEN, MAX_OPEN_BARE
 from sessions_app.models.session import MAX_OPEN_OF_TASK
+from sessions_app.quotas import counts
 from tests.admin import person
 from tests.api import Api, token
 from tests.contract.api_document import Operation, assert_as_documented, operations
@@ -307,6 +308,17 @@ def _with_too_long_an_answer(call: Call) -> Any:
         return call.ask_with("include=sessions")
 
 
+def _beyond_a_quota(call: Call) -> Any:
+    """With a quota of one of each, and one of each there."""
+    session_in("active")
+    task_in("active")
+    task_in("pending")
+    counts._kept.clear()
+    limits = dict.fromkeys(("QUOTA_OPEN_SESSIONS", "QUOTA_PENDING_TASKS", "QUOTA_HELD_LEASES"), 1)
+    with override_settings(**limits):
+        return call.ask()
+
+
 REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "bad-request": lambda call: call.ask(host="elsewhere.example"),
     "invalid-json": lambda call: call.ask_raw(b"{"),
@@ -346,6 +358,7 @@ REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "idempotency-key-mismatch": _with_the_key_of_another,
     "stored-answer-invalid": _with_a_forged_answer,
     "too-many-requests": _too_many_requests,
+    "quota-exceeded": _beyond_a_quota,
     "service-unavailable": _service_unavailable,
 }
 
