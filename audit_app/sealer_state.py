@@ -1,4 +1,4 @@
-"""What keeps the trail from being sealed or anchored, as the sealer last found it.
+"""What keeps the trail from being sealed or anchored, as the sealer last found it; and what verification last found.
 
 The sealer is a process of its own, and the anchor lies where only that process reaches it. The rows of
 `audit_sealer_state` are how the service's `/health` and `/metrics` know of its trouble.
@@ -17,7 +17,11 @@ SEALER = "sealer"
 """The part that compares and signs."""
 ANCHOR = "anchor-file"
 """The part that writes the anchor."""
-PARTS = (SEALER, ANCHOR)
+VERIFICATION = "verification"
+"""The last verification of the whole trail that was recorded."""
+RECENT_VERIFICATION = "recent-verification"
+"""The last verification of what came since a moment that was recorded."""
+PARTS = (SEALER, ANCHOR, VERIFICATION, RECENT_VERIFICATION)
 
 _SAVE = """
 INSERT INTO audit_sealer_state (part, problem, since)
@@ -51,10 +55,18 @@ def recorded(part: str) -> Iterator[None]:
     try:
         yield
     except SealingTrouble as trouble:
-        if _save(part, trouble.problem):
-            log.error("sealing: %s", trouble.problem, extra={"part": part, "why": str(trouble)})
+        record(part, trouble.problem, str(trouble))
         raise
-    if _save(part, ""):
+    record(part, "", "")
+
+
+def record(part: str, problem: str, why: str) -> None:
+    """Record the trouble of a part, or none where `problem` is empty, and log the change. Not inside a transaction."""
+    if not _save(part, problem):
+        return
+    if problem:
+        log.error("sealing: %s", problem, extra={"part": part, "why": why})
+    else:
         log.warning("sealing: in order again", extra={"part": part})
 
 

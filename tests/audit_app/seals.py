@@ -47,9 +47,9 @@ class Place:
 
 
 def run(name: str, *arguments: str) -> str:
-    """What a command prints. Those that seal run as the worker."""
+    """What a command prints. Those that seal, or record what they found, run as the worker."""
     out = io.StringIO()
-    with as_worker() if name in WORKERS else nullcontext():
+    with as_worker() if name in WORKERS or "--record" in arguments else nullcontext():
         call_command(name, *arguments, stdout=out)
     return out.getvalue().strip()
 

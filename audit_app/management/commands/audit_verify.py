@@ -10,13 +10,18 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import ProgrammingError
 from rich.progress import Progress
 
+from audit_app import sealer_state
 from audit_app.findings import Report
 from audit_app.subjects import subjects
 from audit_app.verification import Asked, count, verify
 from orchestrator import ids, moments
 from orchestrator.problems import ServiceUnavailable
+
+_PROBLEMS = {0: "", 1: "trail-tampered", 2: "verification-incomplete"}
+"""The code under which a result is recorded, by the exit code."""
 
 
 def subject(text: str) -> tuple[str, UUID]:
@@ -53,10 +58,15 @@ class Command(BaseCommand):
         parser.add_argument(
             "--keys", type=Path, metavar="FOLDER", default=settings.AUDIT_SEAL_PUBLIC_KEYS, help="the public keys"
         )
+        parser.add_argument(
+            "--record", action="store_true", help="record the result, so that /health, /metrics and an alert show it"
+        )
         parser.add_argument("--json", action="store_true", help="tell it as JSON")
 
     def handle(self, *args: Any, **options: Any) -> str:
         """Verify. Raises CommandError with 1 or 2."""
+        if options["record"] and options["subject"] is not None:
+            raise CommandError("One subject says nothing of the trail: --record goes without --subject.", returncode=2)
         # With one subject alone the seals are not looked at, and so the anchor is not, unless it is named.
         anchor = options["anchor"] or (settings.AUDIT_ANCHOR_FILE if options["subject"] is None else None)
         asked = Asked(subject=options["subject"], since=options["since"], keys=options["keys"], anchor=anchor)
@@ -65,12 +75,25 @@ class Command(BaseCommand):
         except ServiceUnavailable as problem:
             raise CommandError(problem.detail, returncode=2) from problem
         told = document(report) if options["json"] else sentence(report, whole=asked.subject is None)
+        if options["record"]:
+            record(report, sealer_state.VERIFICATION if asked.since is None else sealer_state.RECENT_VERIFICATION)
         if report.exit_code and options["json"]:
             self.stdout.write(told)
             sys.exit(report.exit_code)
         if report.exit_code:
             raise CommandError(told, returncode=report.exit_code)
         return told
+
+
+def record(report: Report, part: str) -> None:
+    """Record the result of a verification. Raises CommandError where the role may not, or the database is away."""
+    try:
+        sealer_state.record(part, _PROBLEMS[report.exit_code], sentence(report, whole=True).splitlines()[0])
+    except ProgrammingError as error:
+        said = sentence(report, whole=True)
+        raise CommandError(f"{said}\nNot recorded: only the worker's role may.", returncode=2) from error
+    except ServiceUnavailable as problem:
+        raise CommandError(problem.detail, returncode=2) from problem
 
 
 def verify_watched(asked: Asked) -> Report:
