@@ -51,7 +51,7 @@ class ApprovalFilters(_Filters, total=False):
 class EventFilters(TypedDict, total=False):
     """Of the trail; `actor` is written `<issuer>|<subject>`."""
 
-    subject_type: Literal["session", "task", "approval"] | None
+    subject_type: Literal["session", "task", "approval", "person"] | None
     subject_id: Id | None
     event_type: str | Sequence[str] | None
     actor: str | None

@@ -190,7 +190,7 @@ Event = TypedDict(
     {
         "event_id": str,
         "event_type": str,
-        "subject_type": Literal["session", "task", "approval"] | None,
+        "subject_type": Literal["session", "task", "approval", "person"] | None,
         "subject_id": str | None,
         "seq": int | None,
         "from": str | None,

@@ -7,7 +7,7 @@ from django.db.models import Q
 from audit_app.trail import Action
 from orchestrator.filters import Reader, Refused, equal, identity, moment, uuid
 
-SUBJECTS = ("session", "task", "approval")
+SUBJECTS = ("session", "task", "approval", "person")
 
 
 def _subject_type(text: str) -> Q:

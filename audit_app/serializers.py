@@ -42,7 +42,7 @@ class EventOut(serializers.Serializer[Any]):
 
     event_id = serializers.UUIDField()
     event_type = serializers.ChoiceField([str(action) for action in Action])
-    subject_type = serializers.ChoiceField(["session", "task", "approval"], allow_null=True)
+    subject_type = serializers.ChoiceField(["session", "task", "approval", "person"], allow_null=True)
     subject_id = serializers.UUIDField(allow_null=True)
     seq = serializers.IntegerField(
         allow_null=True, min_value=1, help_text="The row's version after it; null for what moved no row."

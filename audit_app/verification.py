@@ -12,6 +12,7 @@ from uuid import UUID
 from audit_app import anchor, attempt_check, chains, decision_check, key_validity, readers, seal_keys
 from audit_app.findings import Finding, Report, first
 from audit_app.key_validity import Validity
+from audit_app.person_check import check_people
 from audit_app.row_check import check_rows
 from audit_app.rule_check import check_rules
 from audit_app.seal_check import check_anchor, check_seals
@@ -85,6 +86,7 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
                 check_seals(connection, keys, report, validities=validities, since=later, progress=told)
             )
             report.findings += first(check_stored_answers(connection))
+            report.findings += first(check_people(connection))
             untimely = first(check_times(connection, since=later))
         if asked.anchor is not None:
             report.findings += _anchored(connection, asked.anchor, report)

@@ -252,6 +252,10 @@ AUDIT_SUBJECTS = {
 """The models whose rows have chains: what verification compares the chains with."""
 AUDIT_ATTEMPTS = "sessions_app.Attempt"
 """The model of the attempts at tasks, whose beginnings the chains of these tell of."""
+AUDIT_PEOPLE = "people.Person"
+"""The model of the people, whose chains tell of their rights."""
+PEOPLE_RECORDER = "sessions_app.transitions.people_chain.record_arrival"
+"""What records a login at the identity provider, and the rights that it changed."""
 AUDIT_DECISIONS = "sessions_app.Decision"
 """The model of the decisions on approvals, which the chains of these tell of."""
 

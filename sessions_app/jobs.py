@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from audit_app.management.commands.audit_seal import seal
 from audit_app.sealing import seal_due
+from orchestrator import boundary
+from orchestrator.actors import job
 from orchestrator.idempotency.management.commands import purge_idempotency_records
 from orchestrator.idempotency.purge import purge
 from orchestrator.maintenance.jobs import Incomplete, Job
@@ -12,6 +14,7 @@ from orchestrator.problems import ServiceUnavailable
 from sessions_app.duties import DEADLINE_DUTIES, EXPIRE_APPROVALS, EXPIRE_SESSIONS, LEASE_DUTIES, LEFT_OVER_DUTIES
 from sessions_app.management.commands.expire_sessions import sentence
 from sessions_app.sweeping import Duty, sweep
+from sessions_app.transitions.people_chain import begin_some
 from sessions_app.transitions.refusing import record_repeated
 from sessions_app.unfinished_cut_offs import finish_cut_offs
 
@@ -50,6 +53,14 @@ def record_refusals() -> str:
     """Record the refusals that were repeated within minutes that are over."""
     count = record_repeated()
     return f"{count} repeated refusal{'' if count == 1 else 's'} recorded."
+
+
+def record_people() -> str:
+    """Begin the chains of people who have none: of the version before, or made by createsuperuser."""
+    actor, count = job("record_people"), 0
+    while some := boundary.write(lambda: begin_some(actor=actor)):
+        count += some
+    return f"{count} {'person' if count == 1 else 'people'} recorded."
 
 
 def end_logins() -> str:
@@ -103,6 +114,7 @@ JOBS: tuple[Job, ...] = (
     Job("close_left_over_approvals", close_left_over_approvals, 60.0, moves_as=_names(LEFT_OVER_DUTIES)),
     Job("undo_cut_offs", undo_cut_offs, interval_seconds=60.0),
     Job("record_refusals", record_refusals),
+    Job("record_people", record_people),
     Job("end_logins", end_logins),
     Job("purge_idempotency_records", purge_records),
     Job("seal_trail", seal_trail),

@@ -27,6 +27,7 @@ from mozilla_django_oidc.views import OIDCAuthenticationCallbackView, OIDCAuthen
 from bearer_tokens.subjects import InvalidToken, text_or_empty
 from orchestrator import rate_limit
 from orchestrator.addresses import client_address
+from orchestrator.admin.acting import as_actor
 from orchestrator.claims import moment
 from orchestrator.people import id_token, logins, pending_logins
 from orchestrator.people.arriving import arrive
@@ -79,7 +80,7 @@ class OidcLogin(OIDCAuthenticationBackend):  # type: ignore[misc]  # the package
         """Return the person's row, and keep how they logged in until the login is complete."""
         how = logins.Authentication(text_or_empty(payload, "acr"), moment(payload, "auth_time"))
         self.request.session[_HOW] = logins.stored(how)
-        return arrive(payload, access_token, issuer())
+        return arrive(payload, access_token, issuer(), lambda person: as_actor(person, self.request))
 
     def get_user(self, user_id: int) -> Person | None:
         """Who is logged in, unless they were cut off since."""

@@ -10,6 +10,9 @@ from orchestrator.actors import Role
 
 LOCAL_ISSUER = "local"
 
+TOLD = ("roles", "agent_roles", "is_active", "is_staff", "is_superuser", "alias_of_id")
+"""The columns that the events of a person tell of: no change of one without an event."""
+
 
 class PersonManager(UserManager["Person"]):
     """Makes people. Those made here, by `createsuperuser`, are of the issuer `local`."""
@@ -49,6 +52,14 @@ class Person(AbstractUser):
         "self", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="aliases"
     )
 
+    # The chain of events: the subject id in the trail, how many events, and the hash of the last one. A row without a
+    # chain has version 0; a maintenance job begins its chain.
+    trail_id = models.UUIDField(null=True, editable=False)
+    version = models.IntegerField(default=0, db_default=0, editable=False)
+    audit_head = models.BinaryField(null=True)
+
+    TOLD: ClassVar[tuple[str, ...]] = TOLD
+
     objects: ClassVar[PersonManager] = PersonManager()
 
     class Meta:
@@ -56,8 +67,12 @@ class Person(AbstractUser):
 
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["tenant", "issuer", "subject"], name="people_person_identity"),
+            models.UniqueConstraint(fields=["trail_id"], name="people_person_trail_id"),
             models.CheckConstraint(
                 name="people_person_not_alias_of_itself", condition=~models.Q(alias_of=models.F("id"))
             ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["id"], condition=models.Q(version=0), name="people_person_unrecorded"),
         ]
         verbose_name_plural = "people"

@@ -1,16 +1,13 @@
-"""How people are cut off, restored and linked. Their events stand outside every chain: a person has no version."""
+"""How people are cut off, restored and linked: each by an event of the person's chain."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
-from audit_app import trail
-from audit_app.trail import Action, Event
+from audit_app.trail import Action
 from orchestrator.actors import Actor, Identity
-from orchestrator.clock import database_now
 from orchestrator.people.arriving import row_of
 from orchestrator.people.models import Person
 from orchestrator.problems import Forbidden, InvalidRequest
@@ -23,6 +20,7 @@ from sessions_app.transitions.approvals.separation_of_duties import is_barred
 from sessions_app.transitions.approvals.subject import lock_with_subject
 from sessions_app.transitions.change import insist_on_boundary
 from sessions_app.transitions.cut_offs import Undone, undo, would_undo
+from sessions_app.transitions.people_chain import begin, lock, record
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,9 @@ def cut_off(who: Identity, *, actor: Actor, reason: str) -> CutOff:
         cause = _set(one, Action.PERSON_CUT_OFF, active=False, actor=actor, reason=reason) or cause
     if cause is None and would_undo(actor.tenant, identities).anything:
         # Cut off by a version that undid nothing: this one does.
-        cause = _record(row_of(who, actor.tenant), Action.PERSON_CUT_OFF, actor=actor, reason=reason)
+        person = row_of(who, actor.tenant)
+        begin(person, actor=actor)
+        cause = record(person, Action.PERSON_CUT_OFF, actor=actor, reason=reason)
     undone = Undone() if cause is None else undo(actor.tenant, identities, actor=actor, cause=cause)
     return CutOff(row_of(who, actor.tenant), undone)
 
@@ -114,9 +114,9 @@ def link(who: Identity, same_as: Identity, *, tenant: str, actor: Actor, reason:
         raise InvalidRequest([("identity", "It is linked with another person. Unlink it first.")])
     if alias.is_active is not main.is_active:
         raise InvalidRequest([("identity", "One of them is cut off. Cut off the other one too, or restore the first.")])
+    begin(alias, actor=actor)
     alias.alias_of = main
-    alias.save(update_fields=["alias_of"])
-    cause = _record(alias, Action.PERSON_LINKED, actor=actor, reason=reason, more={"same_as": _named(main)})
+    cause = record(alias, Action.PERSON_LINKED, actor=actor, reason=reason, more={"same_as": _named(main)})
     _set_aside_duplicates(tenant, linked(tenant, who), actor=actor, reason=reason, cause=cause)
     return alias
 
@@ -131,20 +131,20 @@ def unlink(who: Identity, *, tenant: str, actor: Actor, reason: str) -> Person:
     alias = row_of(who, tenant)
     if alias.alias_of is None:
         raise InvalidRequest([("identity", "It is no alias of another identity.")])
+    begin(alias, actor=actor)
     main, alias.alias_of = alias.alias_of, None
-    alias.save(update_fields=["alias_of"])
-    _record(alias, Action.PERSON_UNLINKED, actor=actor, reason=reason, more={"same_as": _named(main)})
+    record(alias, Action.PERSON_UNLINKED, actor=actor, reason=reason, more={"same_as": _named(main)})
     return alias
 
 
 def record_password_login(person: Person, *, actor: Actor) -> None:
     """Record a login with a password, which does not involve the identity provider."""
-    _record(person, Action.PERSON_BROKE_GLASS, actor=actor, reason="")
+    _record_as_is(person, Action.PERSON_BROKE_GLASS, actor=actor)
 
 
 def record_password_change(person: Person, *, actor: Actor) -> None:
     """Record a changed password of a login that does not involve the identity provider."""
-    _record(person, Action.PERSON_PASSWORD_CHANGED, actor=actor, reason="")
+    _record_as_is(person, Action.PERSON_PASSWORD_CHANGED, actor=actor)
 
 
 def _require_other(actor: Actor, identities: Collection[Identity]) -> None:
@@ -203,19 +203,16 @@ def _set(who: Identity, action: Action, *, active: bool, actor: Actor, reason: s
     person = row_of(who, actor.tenant)
     if person.is_active is active:
         return None
+    begin(person, actor=actor)
     person.is_active = active
-    person.save(update_fields=["is_active"])
-    return _record(person, action, actor=actor, reason=reason)
+    return record(person, action, actor=actor, reason=reason)
 
 
-def _record(
-    person: Person, action: Action, *, actor: Actor, reason: str, more: Mapping[str, Any] | None = None
-) -> UUID:
-    insist_on_boundary()
-    changes = {"person": _named(person), **(more or {})}
-    event = Event(action=action, tenant=person.tenant, actor=actor, at=database_now(), reason=reason, changes=changes)
-    trail.record(trail.link(event))
-    return event.id
+def _record_as_is(person: Person, action: Action, *, actor: Actor) -> None:
+    """Record an event that leaves the rights as they are."""
+    lock(person)
+    begin(person, actor=actor)
+    record(person, action, actor=actor)
 
 
 def _named(person: Person) -> dict[str, str]:

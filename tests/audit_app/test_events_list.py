@@ -161,8 +161,8 @@ def test_filters(auditor: Api, agent: Api) -> None:
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        *(("subject_type=person", "subject_type"), ("subject_type=", "subject_type"), ("subject_id=7", "subject_id")),
-        *((f"subject_id=person-{UNKNOWN}", "subject_id"), (f"subject_id=task-task-{UNKNOWN}", "subject_id")),
+        *(("subject_type=door", "subject_type"), ("subject_type=", "subject_type"), ("subject_id=7", "subject_id")),
+        *((f"subject_id=door-{UNKNOWN}", "subject_id"), (f"subject_id=task-task-{UNKNOWN}", "subject_id")),
         ("subject_id=task-", "subject_id"),
         *(("event_type=session.exploded", "event_type"), ("event_type=", "event_type"), ("actor=alice", "actor")),
         *(("event_type=session.created,", "event_type"), ("after=yesterday", "after"), ("before=2026-01-31", "before")),

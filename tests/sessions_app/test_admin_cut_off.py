@@ -188,6 +188,7 @@ def test_links_an_identity_to_another_and_undoes_it(browser: Browser) -> None:
     assert Person.objects.get(pk=alias.pk).alias_of_id is None
     events = AuditEvent.objects.filter(event_type__startswith="person.").order_by("id")
     assert [(one.event_type, one.reason, one.via) for one in events] == [
+        ("person.recorded", "", "admin"),
         ("person.linked", REASON["reason"], "admin"),
         ("person.unlinked", REASON["reason"], "admin"),
     ]
