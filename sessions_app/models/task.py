@@ -49,8 +49,8 @@ class Task(Recorded):
         *("output", "error"),
     )
     UNTOLD = ("lease_expires_at", "progress")
-    INITIAL = ("pending", "blocked")
     """What a heartbeat writes, without an event and without a version."""
+    INITIAL = ("pending", "blocked")
 
     task_type = models.CharField(max_length=50)
     description = models.TextField(default="")
