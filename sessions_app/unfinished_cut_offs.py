@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 def finish_cut_offs() -> int:
     """Undo, for each person who is cut off, what is still open of theirs; return how many rows that were.
 
-    Each transaction undoes up to 1,000 rows of each kind of one person. Raises ServiceUnavailable where the database is
-    away, and the first other error once everybody else was gone through.
+    Each transaction undoes up to 1,000 rows of each kind of one person. A person whose rows fail or take too long stops
+    no other. Raises ServiceUnavailable at once where the database is away, and the first other error at the end.
     """
     actor, count, seen = job("finish_cut_offs"), 0, set[int]()
     errors: list[Exception] = []
@@ -44,9 +44,9 @@ def finish_cut_offs() -> int:
         for person in people:
             try:
                 done = boundary.write(lambda person=person: finish_cut_off(person, actor=actor))  # type: ignore[misc]
-            except ServiceUnavailable:
-                raise
             except Exception as error:
+                if isinstance(error, ServiceUnavailable) and not boundary.is_too_long(error):
+                    raise
                 log.exception("a cut-off cannot be finished", extra={"person": person.pk})
                 errors.append(error)
                 seen.add(person.pk)

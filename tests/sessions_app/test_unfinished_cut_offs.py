@@ -4,14 +4,17 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
+from django.db import connection
 
 from orchestrator import boundary
 from orchestrator.people.models import Person
+from orchestrator.problems import ServiceUnavailable
 from sessions_app.models import Approval, Task
 from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.task import TaskStatus
 from sessions_app.transitions import cut_offs, person
 from sessions_app.unfinished_cut_offs import finish_cut_offs
+from tests.database import superuser_connection
 from tests.sessions_app.agreement_calls import cut_off, identity, operator_actor
 from tests.sessions_app.approval_calls import agree, ask, ask_for_action
 from tests.sessions_app.session_calls import somebody
@@ -78,7 +81,8 @@ def test_the_requests_of_others_stay() -> None:
     assert set(open_requests()) == others
 
 
-def test_a_person_who_cannot_be_gone_through_does_not_keep_others_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def poison_alice(monkeypatch: pytest.MonkeyPatch, fail: Callable[[], object]) -> None:
+    """Cut alice and alan off, each with requests left to cancel, and let the job fail at alice, who comes first."""
     for subject in ("alice", "alan"):
         ask_often(5, subject)
         cut_off(subject)
@@ -87,10 +91,45 @@ def test_a_person_who_cannot_be_gone_through_does_not_keep_others_from_it(monkey
 
     def failing(one: Person, **how: object) -> cut_offs.Undone:
         if one.pk == poison:
-            raise RuntimeError("poison")
+            fail()
         return finish(one, **how)
 
     monkeypatch.setattr("sessions_app.unfinished_cut_offs.finish_cut_off", failing)
-    with pytest.raises(RuntimeError, match="poison"):
+
+
+def take_too_long() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = '20ms'")
+        cursor.execute("SELECT pg_sleep(5)")
+
+
+def lose_the_connection() -> None:
+    with connection.cursor() as cursor, superuser_connection() as beside:
+        cursor.execute("SELECT pg_backend_pid()")
+        beside.execute("SELECT pg_terminate_backend(%s, 5000)", cursor.fetchone())
+        cursor.execute("SELECT 1")
+
+
+def raise_an_error() -> None:
+    raise RuntimeError("poison")
+
+
+@pytest.mark.parametrize(
+    ("fail", "error"),
+    [(raise_an_error, RuntimeError), (take_too_long, ServiceUnavailable)],
+    ids=["an error", "a statement timeout"],
+)
+def test_a_person_who_cannot_be_gone_through_does_not_keep_others_from_it(
+    monkeypatch: pytest.MonkeyPatch, fail: Callable[[], object], error: type[Exception]
+) -> None:
+    poison_alice(monkeypatch, fail)
+    with pytest.raises(error):
         finish_cut_offs()
     assert {Approval.objects.get(pk=pk).created_by_subject for pk in open_requests()} == {"alice"}
+
+
+def test_the_job_ends_at_once_where_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    poison_alice(monkeypatch, lose_the_connection)
+    with pytest.raises(ServiceUnavailable):
+        finish_cut_offs()
+    assert {Approval.objects.get(pk=pk).created_by_subject for pk in open_requests()} == {"alice", "alan"}
