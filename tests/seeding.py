@@ -29,6 +29,10 @@ def opener(subject: str = "alice", *, issuer: str = settings.LOCAL_ISSUER, tenan
     return Actor(Identity(issuer, subject), tenant, Kind.PERSON, Origin(Via.API), frozenset({Role.AGENT}))
 
 
+EVENT_SLACK = timedelta(seconds=30)
+"""How far the time of an event may safely lie from the clock of the database."""
+
+
 def sessions(
     count: int = 1,
     *,
@@ -53,7 +57,9 @@ def sessions(
             row = Session(role=role, task=task, metadata=dict(metadata or {}))
             row.tenant = actor.tenant
             row.created_by_issuer, row.created_by_subject = actor.identity.issuer, actor.identity.subject
-            row.now = row.created_at = row.updated_at = newest - apart * (count - 1 - n)
+            row.created_at = row.updated_at = newest - apart * (count - 1 - n)
+            # The database takes no event of another time; a row's own times may be any.
+            row.now = row.created_at if abs(row.created_at - now) < EVENT_SLACK else now
             row.expires_at = now + lasting + timedelta(microseconds=n)
             links.append(begin(row, Action.SESSION_CREATED, actor=actor, reason="", cause=None))
             rows.append(row)

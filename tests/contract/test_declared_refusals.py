@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.db.backends.signals import connection_created
 from django.test import RequestFactory, override_settings
 
 from orchestrator import answer_size, rate_limit
+from orchestrator.database_term import Seen, TermGuard
 from orchestrator.idempotency.claim import key_of
 from orchestrator.problems import InternalError
 from sessions_app.models import Approval, Task
@@ -113,6 +117,11 @@ class Call:
 
 def _service_unavailable(call: Call) -> Any:
     with _database_away():
+        return call.ask()
+
+
+def _database_stale(call: Call) -> Any:
+    with _database_replaced():
         return call.ask()
 
 
@@ -360,7 +369,23 @@ REFUSED: Mapping[str, Callable[[Call], Any]] = {
     "too-many-requests": _too_many_requests,
     "quota-exceeded": _beyond_a_quota,
     "service-unavailable": _service_unavailable,
+    "database-stale": _database_stale,
 }
+
+
+@contextmanager
+def _database_replaced() -> Iterator[None]:
+    """While a database of a later era was seen."""
+    with TemporaryDirectory() as folder:
+        term = Path(folder) / "term"
+        term.write_text(Seen(era=1_000).text())
+        guard = TermGuard(term)
+        connection.close()
+        connection_created.connect(guard.judge)
+        try:
+            yield
+        finally:
+            connection_created.disconnect(guard.judge)
 
 
 @contextmanager

@@ -65,6 +65,9 @@ def test_a_lease_that_nobody_keeps_comes_back_and_a_deadline_is_kept_without_a_w
         held = routed(service, to_role="finance")
         _, claimed = call(service, "POST", "/tasks/claim", {"lease_seconds": 10})
         assert [task["task_id"] for task in claimed["tasks"]] == [held]
+        # A lease that is never used would be a lost delivery, and no attempt.
+        token = claimed["tasks"][0]["lease"]["token"]
+        call(service, "POST", f"/tasks/{held}/heartbeat", {"lease_token": token})
         before = service.printed
         wait_until(lambda: read(service, overdue)["status"] == "failed", seconds=2 * SECONDS + 25)
         wait_until(lambda: read(service, held)["status"] == "pending", seconds=10 + 2 * SECONDS + 25)

@@ -510,7 +510,7 @@ def test_a_link_preview_decides_nothing(method: str) -> None:
     with nothing_moves():
         for verb in ("approve", "reject", "cancel", "consume"):
             answer = petra.send(method, where(approval, verb))
-            assert answer.status_code == 405, (verb, answer.content)
+            assert answer.status_code == (204 if method == "OPTIONS" else 405), (verb, answer.content)
             assert "GET" not in answer.headers["Allow"]
         for path in ("/approvals", where(approval), "/approvals?assignee=me", f"/tasks/{approval.task_id}"):
             assert method == "OPTIONS" or petra.send(method, path).status_code == 200, path
