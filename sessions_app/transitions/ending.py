@@ -18,8 +18,10 @@ for _status in ApprovalStatus:
         APPROVAL_DECISION_SECONDS.labels(str(_status))
 
 
-MAX_CLOSED_AT_ONCE = 200
-"""How many approvals end along with tasks or sessions in one transaction, however many of these end in it."""
+MAX_CLOSED = 4_000
+"""How many approvals end along with tasks or sessions in one transaction: MAX_OPEN for each of the 200 of a sweep."""
+_AT_ONCE = 200
+"""How many of them one statement cancels, so that none takes too long."""
 
 _TASK_IS_OVER = "Its task is over."
 _SESSION_IS_OVER = "Its session is over."
@@ -30,8 +32,9 @@ def close_approvals(ended: Sequence[Task], *, actor: Actor) -> None:
 
     Every writer of an approval holds the lock of its task, as the caller does here, so no row is skipped as locked.
 
-    At most MAX_OPEN for each task are cancelled, and MAX_CLOSED_AT_ONCE together. A task of an older version may have
-    more. `close_left_over()` cancels the rest; nobody can decide or use them meanwhile.
+    All of them are cancelled, unless a task of an older version has more than MAX_OPEN, or more than 200 tasks end at
+    once, as in a cut-off: then MAX_OPEN for each task, and MAX_CLOSED together. `close_left_over()` cancels the others.
+    Until then nobody can decide or use them.
     """
     causes = {task.pk: task.last_event for task in ended}
     rows = Approval.objects.filter(task_id__in=causes)
@@ -70,19 +73,21 @@ def _cancel(
 ) -> None:
     if not causes:
         return
-    most = min(MAX_OPEN * len(causes), MAX_CLOSED_AT_ONCE)
-    # Without an order: that of the key would tempt the planner to walk through all approvals there are.
-    due = rows.filter(status=ApprovalStatus.PENDING)[:most]
-    with change_many(
-        due,
-        Action.APPROVAL_CANCELLED,
-        actor=actor,
-        reason=reason,
-        cause=lambda approval: causes[getattr(approval, pointer)],
-    ) as batch:
-        for approval in batch:
-            approval.cancel()
-    count_settled(batch)
+    left = min(MAX_OPEN * len(causes), MAX_CLOSED)
+    while left:
+        size = min(left, _AT_ONCE)
+        # Without an order: that of the key would tempt the planner to walk through all approvals there are.
+        with change_many(
+            rows.filter(status=ApprovalStatus.PENDING)[:size],
+            Action.APPROVAL_CANCELLED,
+            actor=actor,
+            reason=reason,
+            cause=lambda approval: causes[getattr(approval, pointer)],
+        ) as batch:
+            for approval in batch:
+                approval.cancel()
+        count_settled(batch)
+        left = left - size if len(batch) == size else 0
 
 
 def count_settled(approvals: Sequence[Approval]) -> None:

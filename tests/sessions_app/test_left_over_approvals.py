@@ -112,6 +112,16 @@ def test_requests_of_open_tasks_and_sessions_stay_open() -> None:
 
 
 @pytest.mark.slow
+def test_tasks_that_end_together_leave_no_request_open() -> None:
+    overdue = [task_states.pending(deadline=datetime.now(UTC) + timedelta(hours=1)) for _ in range(15)]
+    for task in overdue:
+        crowd(MAX_OPEN, task=task)
+        pass_deadline(task)
+    assert end_overdue_tasks() == "Tasks: 15 failed past their deadline, 0 cancelled at their deadline."
+    assert open_ones() == 0
+
+
+@pytest.mark.slow
 def test_thousands_of_open_requests_stop_neither_the_end_of_their_task_nor_the_sweep() -> None:
     crowded = task_states.pending(deadline=datetime.now(UTC) + timedelta(hours=1))
     crowd(3000, task=crowded)
