@@ -130,9 +130,13 @@ def _repeat(job: Job, seconds: float, stop: threading.Event, report: Callable[[R
     # Whether a rare job is due needs no question every few seconds.
     pause = max(seconds, job.interval_seconds / 60)
     while not stop.is_set():
-        close_old_connections()
-        term_guard().close_overtaken()
-        if (done := runner.run()) is not None:
-            report(done)
+        try:
+            close_old_connections()
+            term_guard().close_overtaken()
+            if (done := runner.run()) is not None:
+                report(done)
+        except Exception:
+            # Such as a pipe that nobody reads any more. The thread is the job's only one.
+            log.exception("a round of a maintenance job was not reported", extra={"job": job.name})
         stop.wait(pause)
     connections.close_all()

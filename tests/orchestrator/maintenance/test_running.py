@@ -154,6 +154,20 @@ def test_a_looping_job_records_its_success_once_in_a_while_and_at_once_after_a_f
     assert (state(job()).age_seconds or 0) < 9
 
 
+def test_a_looping_job_goes_on_where_its_rounds_cannot_be_reported(caplog: pytest.LogCaptureFixture) -> None:
+    stop, rounds = threading.Event(), list[Report]()
+
+    def report(done: Report) -> None:
+        rounds.append(done)
+        if len(rounds) == 3:
+            stop.set()
+        raise BrokenPipeError
+
+    in_a_thread(lambda: running._repeat(job(), 0.01, stop, report)).result(10)
+    assert [done.sentence for done in rounds] == ["Done."] * 3
+    assert [record.message for record in caplog.records] == ["a round of a maintenance job was not reported"] * 3
+
+
 def test_a_job_is_overdue_after_three_intervals_and_no_sooner_than_after_three_minutes() -> None:
     assert [job(interval=seconds).overdue_seconds for seconds in (0, 30, 60, 3600)] == [180, 180, 180, 10_800]
 
