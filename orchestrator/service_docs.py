@@ -91,7 +91,11 @@ _HEALTH["properties"]["audit"] = {
     "properties": {
         "status": _one_of("healthy", "degraded"),
         "seal_lag_seconds": {"type": "number", "minimum": 0},
-        "problems": {"type": "array", "items": {"type": "string"}, "description": "What keeps seals from being made."},
+        "problems": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "What keeps seals from being made, and what the last recorded verification found.",
+        },
     },
     "required": ["status", "seal_lag_seconds", "problems"],
 }

@@ -30,8 +30,9 @@ class Job:
     exception where the round failed. It runs in a thread of its own with a connection of its own, at the same time as
     other jobs, and possibly in two processes at once.
 
-    `interval_seconds` is the least time between two successful rounds; 0 is every round of the sweep. A job of an
-    interval is started by one process at a time, and again after a tenth of its interval where it failed.
+    `interval_seconds` is the least time between two successful rounds; 0 is every round of the sweep. Of several
+    processes one starts a job of an interval. None starts it again within a tenth of the interval. After that it is
+    started again until a round has succeeded, also while a long round is under way.
 
     `moves_as` are the names under which it moves rows, and records those that it cannot move.
     """
