@@ -1,5 +1,6 @@
 """A refusal that is repeated within a minute is counted, and the count is recorded."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,6 +23,18 @@ pytestmark = pytest.mark.django_db(transaction=True)
 STRANGER = "fiona"
 
 
+@pytest.fixture
+def one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no minute begin during the test: all refusals are counted in the one that comes."""
+    to_come = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
+    now = "date_trunc('minute', now.at)"
+    assert now in refusing._COUNT
+    monkeypatch.setattr(refusing, "_COUNT", refusing._COUNT.replace(now, f"'{to_come.isoformat()}'::timestamptz"))
+
+
+in_one_minute = pytest.mark.usefixtures("one_minute")
+
+
 def stranger() -> Api:
     """An agent of the role that does not hold the task."""
     return Api(token(STRANGER))
@@ -34,7 +47,7 @@ def beat(held: Held, caller: Api, **fields: Any) -> int:
 def end_minute() -> None:
     """Let the minute of each count be over, and leave its times as they are."""
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE refusal_counts SET minute = minute - interval '2 minutes'")
+        cursor.execute("UPDATE refusal_counts SET minute = minute - interval '3 minutes'")
 
 
 def recorded(task: Task) -> int:
@@ -63,6 +76,7 @@ def test_500_refused_heartbeats_are_two_events_a_minute_and_none_is_lost() -> No
     assert stored(held.task).version == held.task.version
 
 
+@in_one_minute
 def test_the_count_says_who_what_how_often_and_when() -> None:
     held = claimed()
     for n in range(3):
@@ -95,6 +109,7 @@ def test_a_refusal_that_is_not_repeated_leaves_no_second_event() -> None:
     assert not RefusalCount.objects.exists()
 
 
+@in_one_minute
 def test_each_kind_subject_and_row_has_an_event_of_its_own() -> None:
     one, other = claimed(), claimed()
     for held in (one, other):
@@ -106,6 +121,7 @@ def test_each_kind_subject_and_row_has_an_event_of_its_own() -> None:
     assert len(repeated()) == 8
 
 
+@in_one_minute
 def test_the_present_minute_is_not_recorded_yet() -> None:
     held = claimed()
     for _ in range(2):
@@ -114,6 +130,7 @@ def test_the_present_minute_is_not_recorded_yet() -> None:
     assert len(repeated()) == 1
 
 
+@in_one_minute
 def test_a_right_that_is_lacking_is_counted_too() -> None:
     held = claimed()
     for _ in range(3):
@@ -122,6 +139,7 @@ def test_a_right_that_is_lacking_is_counted_too() -> None:
     assert len(repeated(held.task.pk)) == 2
 
 
+@in_one_minute
 def test_a_repetition_costs_one_statement_after_the_refused_ones() -> None:
     held = claimed()
     finn(), beat(held, stranger())
@@ -131,6 +149,7 @@ def test_a_repetition_costs_one_statement_after_the_refused_ones() -> None:
     assert words[words.index("ROLLBACK") + 1 :] == ["BEGIN", "INSERT", "COMMIT"]
 
 
+@in_one_minute
 def test_many_counts_are_recorded_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refusing, "BATCH", 2)
     helds = [claimed() for _ in range(5)]
@@ -142,6 +161,7 @@ def test_many_counts_are_recorded_in_batches(monkeypatch: pytest.MonkeyPatch) ->
     assert [recorded(held.task) for held in helds] == [2] * 5
 
 
+@in_one_minute
 def test_counts_that_another_process_is_recording_are_left_to_it() -> None:
     held = claimed()
     for _ in range(2):

@@ -201,9 +201,9 @@ def test_an_entry_lasts_no_longer_than_the_record(agent: Api, redis_server: Valk
 
 def test_the_time_that_the_request_took_is_taken_off(agent: Api, redis_server: Valkey, settings: Any) -> None:
     answer = Answer(201, {}, b"{}")
-    cache().put(stored(key_for(), answer), time.monotonic() + 0.5)
+    cache().put(stored(key_for(), answer), time.monotonic() + 30)
     settled()
-    assert 0 < redis_server.client.pttl(NAME) <= 500
+    assert 0 < redis_server.client.pttl(NAME) <= 30_000
     redis_server.flush()
     cache().put(stored(key_for(), answer), time.monotonic() - 0.001)
     settled()
