@@ -33,6 +33,8 @@ KINDS = {
     "seal-events": "the events below the seal are not those that were sealed",
     "stored-answer": "it was not written by the service, or was changed since",
     "anchor": "the database does not have the seal that the anchor has",
+    "checkpoint": "the database does not have the seals that the checkpoint is over",
+    "checkpoint-signature": "the checkpoint's signature is not by its key, or its key was not valid",
 }
 """Every kind of tampering that is told apart."""
 MOST = 100

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 _LEAF, _NODE = b"\x00", b"\x01"
+_HASH_BYTES = 32
 
 
 def leaf(data: bytes) -> bytes:
@@ -36,6 +37,52 @@ def path(leaves: Iterable[bytes], index: int) -> list[bytes]:
             found.append(level[beside])
         level, index = _above(level), index >> 1
     return found
+
+
+class GrowingTree:
+    """Keep the root of a tree to which leaves are added, in memory that grows with the tree's height alone.
+
+    Kept are the roots of the whole subtrees, the largest first: one for each bit of the size that is set (the compact
+    range of the tree).
+    """
+
+    def __init__(self, size: int = 0, hashes: Sequence[bytes] = ()) -> None:
+        """Go on from a tree of this size. Raises ValueError where these cannot be its hashes."""
+        if size < 0 or len(hashes) != size.bit_count() or any(len(one) != _HASH_BYTES for one in hashes):
+            raise ValueError("These are not the hashes of a tree of this size.")
+        self.size = size
+        self.hashes = list(hashes)
+
+    def add(self, data: bytes) -> None:
+        """Add a leaf: two subtrees of one size become one."""
+        right, rest = leaf(data), self.size
+        while rest & 1:
+            right, rest = node(self.hashes.pop(), right), rest >> 1
+        self.hashes.append(right)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """Return what `root()` of all leaves is."""
+        if not self.hashes:
+            return root([])
+        found = self.hashes[-1]
+        for left in reversed(self.hashes[:-1]):
+            found = node(left, found)
+        return found
+
+
+def beside(index: int, size: int) -> list[range]:
+    """Return the leaves below each hash of `path()`, the lowest first (section 2.1.1)."""
+    start, stop, found = 0, size, []
+    while stop - start > 1:
+        split = start + (1 << (stop - start - 1).bit_length() - 1)
+        if index < split:
+            found.append(range(split, stop))
+            stop = split
+        else:
+            found.append(range(start, split))
+            start = split
+    return found[::-1]
 
 
 def _above(level: Sequence[bytes]) -> list[bytes]:

@@ -17,11 +17,13 @@ SEALER = "sealer"
 """The part that compares and signs."""
 ANCHOR = "anchor-file"
 """The part that writes the anchor."""
+CHECKPOINT = "checkpoint-file"
+"""The part that writes the checkpoint."""
 VERIFICATION = "verification"
 """The last verification of the whole trail that was recorded."""
 RECENT_VERIFICATION = "recent-verification"
 """The last verification of what came since a moment that was recorded."""
-PARTS = (SEALER, ANCHOR, VERIFICATION, RECENT_VERIFICATION)
+PARTS = (SEALER, ANCHOR, CHECKPOINT, VERIFICATION, RECENT_VERIFICATION)
 
 _SAVE = """
 INSERT INTO audit_sealer_state (part, problem, since)

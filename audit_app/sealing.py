@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import connection
 from prometheus_client.core import Metric
 
-from audit_app import anchor, eras, merkle, seal_keys, sealer_state, trail
+from audit_app import anchor, checkpoint, eras, merkle, seal_keys, sealer_state, trail
 from audit_app.anchor_agreement import begin_anchor, last_anchored, require_agreement
 from audit_app.key_validity import bring_up_to_date, require_valid
 from audit_app.models import AuditSeal
@@ -88,8 +88,8 @@ class EraNotBegun(SealingStopped):
 def seal_all() -> int:
     """Seal what there is to seal, by as many seals as it takes; how many. Then bring the anchor up to date.
 
-    One at a time: where another sealer is at work, this one leaves it to that. Raises SealingStopped and
-    AnchorUnwritable, which are recorded for `/health` as well, and ServiceUnavailable where the database is away.
+    One at a time: where another sealer is at work, this one leaves it to that. Raises SealingStopped, AnchorUnwritable
+    and CheckpointTrouble, which are recorded for `/health` as well, and ServiceUnavailable where the database is away.
     """
     return _round(due=True)
 
@@ -105,12 +105,14 @@ def seal_due() -> int:
 
 
 def _round(*, due: bool) -> int:
-    """Compare, seal where that is due, then anchor what was sealed now or could not be anchored before."""
+    """Compare, seal where that is due, then anchor what was sealed now or before, and write the checkpoint."""
     with sealer_state.recorded(sealer_state.SEALER):
         compare_with_anchor()
         count = _seal_what_waits() if due else 0
     with sealer_state.recorded(sealer_state.ANCHOR):
         _bring_anchor_up_to_date()
+    with sealer_state.recorded(sealer_state.CHECKPOINT):
+        checkpoint.bring_up_to_date()
     return count
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 from audit_app import anchor, attempt_check, chains, decision_check, key_validity, readers, seal_keys
+from audit_app.checkpoint_check import check_checkpoint
 from audit_app.findings import Finding, Report, first
 from audit_app.key_validity import Validity
 from audit_app.person_check import check_people
@@ -34,12 +35,13 @@ _FURTHER: dict[str, tuple[Callable[[Raw, Subject, UUID | None], Iterator[Finding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What to verify: all, one subject's chain, or what came since; against which keys and, if any, which anchor."""
+    """What to verify: all, one subject's chain, or what came since; against which keys, anchor and checkpoint."""
 
     subject: tuple[str, UUID] | None = None
     since: datetime | None = None
     keys: Path
     anchor: Path | None = None
+    checkpoint: Path | None = None
 
 
 def count(asked: Asked) -> int:
@@ -90,6 +92,7 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
             untimely = first(check_times(connection, since=later))
         if asked.anchor is not None:
             report.findings += _anchored(connection, asked.anchor, report)
+        report.findings += _checkpointed(connection, asked, report)
         if asked.subject is not None and not _is_known(connection, *asked.subject):
             report.missing.append(f"{asked.subject[0]} {asked.subject[1]}: there is no such subject")
         report.findings += _rows(connection, asked.subject)
@@ -170,6 +173,16 @@ def _read_events(
         progress(steps)
 
     return first(readers.read(name, parts, steps, told)), read
+
+
+def _checkpointed(connection: Raw, asked: Asked, report: Report) -> list[Finding]:
+    """Compare the checkpoint with the seals. Where a seal is bad, the checkpoint differs because of that."""
+    is_bad = any(one.seal is not None for one in report.findings)
+    if asked.checkpoint is None or asked.subject is not None or is_bad:
+        return []
+    # That the validities cannot be read is in the report already.
+    validities = _validities(asked.keys, Report())
+    return check_checkpoint(connection, asked.checkpoint, seal_keys.published(asked.keys), validities, report)
 
 
 def _anchored(connection: Raw, path: Path, report: Report) -> list[Finding]:

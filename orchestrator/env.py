@@ -55,6 +55,14 @@ def name(variable: str, default: str, longest: int) -> str:
     return value
 
 
+def origin(name: str, default: str) -> str:
+    """Return the name of a transparency log: 1 to 200 visible ASCII characters without a scheme and without `+`."""
+    value = text(name, default)
+    if not re.fullmatch(r"[!-*,-~]{1,200}", value) or "://" in value:
+        raise ImproperlyConfigured(f"{name} must be 1 to 200 ASCII characters without spaces, + and scheme.")
+    return value
+
+
 def choice(name: str, allowed: tuple[str, ...], default: str) -> str:
     """One of a few words."""
     value = text(name, default).lower()

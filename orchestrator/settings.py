@@ -227,6 +227,10 @@ AUDIT_SEAL_PUBLIC_KEYS = env.place("AUDIT_SEAL_PUBLIC_KEYS", VAR / "seal_keys")
 """The folder of the public keys, by which seals are verified."""
 AUDIT_ANCHOR_FILE = env.place("AUDIT_ANCHOR_FILE", VAR / "audit_anchor.ndjson")
 """Each seal once more: only appended to. Best on a machine that the database's owner cannot write to."""
+AUDIT_CHECKPOINT_FILE = env.place("AUDIT_CHECKPOINT_FILE", VAR / "audit_anchor.checkpoint")
+"""One signed root over all seals, for verifiers of transparency logs. It belongs beside the anchor."""
+AUDIT_CHECKPOINT_ORIGIN = env.origin("AUDIT_CHECKPOINT_ORIGIN", "orchestrator.localhost/audit")
+"""The name of the log in checkpoints: an address of yours without its scheme, such as `audit.example.org/seals`."""
 HEALTH_DETAILS = {"audit": "audit_app.sealing.health"}
 """What `/health` tells beside how the service is, by the function that knows."""
 

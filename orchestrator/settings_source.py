@@ -24,6 +24,7 @@ _TAKES = {
     "networks": "a comma list of addresses and networks",
     "url": "an http or https address",
     "place": "a path",
+    "origin": "the name of a log",
     "rate": "`<calls>/<seconds>` or `off`",
     "secret": "a secret",
     "optional_secret": "a secret",

@@ -15,4 +15,5 @@ def place(settings: Any, tmp_path: Path) -> Place:
     settings.AUDIT_SEAL_FORMER_KEY_FILE = tmp_path / "former_seal_key.pem"
     settings.AUDIT_SEAL_PUBLIC_KEYS = tmp_path / "keys"
     settings.AUDIT_ANCHOR_FILE = tmp_path / "anchor.ndjson"
+    settings.AUDIT_CHECKPOINT_FILE = tmp_path / "anchor.checkpoint"
     return Place(tmp_path)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import override_settings
 
 from audit_app import eras, sealing
 from audit_app.models import AuditSeal
@@ -45,6 +46,11 @@ class Place:
         """The anchor."""
         return self.folder / "anchor.ndjson"
 
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint."""
+        return self.folder / "anchor.checkpoint"
+
 
 def run(name: str, *arguments: str) -> str:
     """What a command prints. Those that seal, or record what they found, run as the worker."""
@@ -62,6 +68,11 @@ def seal() -> list[AuditSeal]:
     while sealing.lag_seconds() and time.monotonic() < deadline:
         run("audit_seal")
     return list(AuditSeal.objects.order_by("number")[known:])
+
+
+def rotate(place: Place, *, keep: bool = True) -> None:
+    """The runbook: the key becomes the former one, and the next run makes another."""
+    (place.key.rename if keep else lambda _: place.key.unlink())(place.former)
 
 
 def wait_until_sealable() -> None:
@@ -88,8 +99,15 @@ def findings(place: Place, *arguments: str, anchor: bool = True) -> list[tuple[s
     """What verification finds: the kind, then a subject's id and seq, or `seal` and its number, or an event's id.
 
     That the exit code and the sentence fit is looked at along the way. The anchor is the one of the settings; without
-    `anchor` it is one that is not there.
+    `anchor` it is one that is not there, and no checkpoint is there either unless it is named.
     """
+    if not anchor:
+        with override_settings(AUDIT_CHECKPOINT_FILE=place.folder / "no-checkpoint"):
+            return _findings(place, *arguments, anchor=False)
+    return _findings(place, *arguments, anchor=True)
+
+
+def _findings(place: Place, *arguments: str, anchor: bool) -> list[tuple[str, str | None, int | None]]:
     nowhere = place.folder / "no-anchor"
     given = ["--keys", str(place.keys), *([] if anchor else ["--anchor", str(nowhere)]), *arguments]
     report = report_of(*given)

@@ -119,3 +119,27 @@ def test_a_leaf_does_not_pass_for_a_node() -> None:
     left, right = merkle.leaf(b"a"), merkle.leaf(b"b")
     assert merkle.root([b"a", b"b"]) != merkle.root([left + right])
     assert merkle.root([b"a", b"b"]) != merkle.root([b"b", b"a"])
+
+
+def test_a_tree_that_grows_has_the_roots_of_a_whole_one() -> None:
+    leaves, tree = [bytes([n]) for n in range(70)], merkle.GrowingTree()
+    assert tree.root() == as_written([])
+    for size in range(1, 71):
+        tree.add(leaves[size - 1])
+        assert (tree.size, tree.root()) == (size, as_written(leaves[:size]))
+        # It goes on from what is kept of it.
+        tree = merkle.GrowingTree(tree.size, tree.hashes)
+
+
+def test_the_leaves_beside_a_path_have_its_hashes() -> None:
+    leaves = [bytes([n]) for n in range(70)]
+    for size in range(1, 71):
+        for index in range(size):
+            found = [as_written(leaves[one.start : one.stop]) for one in merkle.beside(index, size)]
+            assert found == merkle.path(leaves[:size], index)
+
+
+@pytest.mark.parametrize(("size", "hashes"), [(-1, []), (0, [bytes(32)]), (3, [bytes(32)]), (1, [bytes(31)])])
+def test_refuses_to_go_on_from_what_is_no_tree(size: int, hashes: list[bytes]) -> None:
+    with pytest.raises(ValueError, match="not the hashes"):
+        merkle.GrowingTree(size, hashes)

@@ -16,15 +16,10 @@ from audit_app.models import AuditEvent, AuditSeal
 from orchestrator import local_key
 from tests import work
 from tests.api import Api
-from tests.audit_app.seals import Place, findings, report_of, run, seal, wait_until_sealable
+from tests.audit_app.seals import Place, findings, report_of, rotate, run, seal, wait_until_sealable
 from tests.audit_app.tampering import forge, seal_hash, unguarded
 
 database = pytest.mark.django_db(transaction=True)
-
-
-def rotate(place: Place, *, keep: bool = True) -> None:
-    """The runbook: the key becomes the former one, and the next run makes another."""
-    (place.key.rename if keep else lambda _: place.key.unlink())(place.former)
 
 
 @database
@@ -100,7 +95,10 @@ def test_without_the_public_key_of_a_seal_the_answer_is_incomplete(place: Place)
     (place.keys / f"{made.key_id}.pem").unlink()
     report = report_of("--keys", str(place.keys))
     assert (report["result"], report["findings"]) == ("incomplete", [])
-    assert report["missing"] == [f"the public key {made.key_id} of seal 1"]
+    assert report["missing"] == [
+        f"the public key {made.key_id} of seal 1",
+        f"the checkpoint {place.checkpoint}: no key of the seals signed it",
+    ]
     with pytest.raises(CommandError, match="this was not to be had: the public key") as refusal:
         run("audit_verify", "--keys", str(place.keys))
     assert refusal.value.returncode == 2

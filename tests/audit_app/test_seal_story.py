@@ -20,6 +20,7 @@ def own_keys(settings: Any, tmp_path: Path) -> None:
     settings.AUDIT_SEAL_FORMER_KEY_FILE = tmp_path / "former.pem"
     settings.AUDIT_SEAL_PUBLIC_KEYS = tmp_path / "keys"
     settings.AUDIT_ANCHOR_FILE = tmp_path / "anchor.ndjson"
+    settings.AUDIT_CHECKPOINT_FILE = tmp_path / "anchor.checkpoint"
 
 
 def test_is_sealed_verified_and_proved(settings: Any) -> None:

@@ -393,6 +393,7 @@ def sealed_anew_by_another_key(story: Story, beside: Super) -> Found:
     seal_keys.publish(key.public_key())
     # Elsewhere, since the sealer compares with the anchor.
     story.place.anchor.unlink()
+    story.place.checkpoint.unlink()
     seal()
     story.place.anchor.write_bytes(anchor)
     return [("anchor", "seal", 1), ("anchor", "seal", 2)]

@@ -65,6 +65,7 @@ def environment(port: int, within: Path) -> Mapping[str, str]:
         "AUDIT_SEAL_KEY_FILE": str(within / "seal_key.pem"),
         "AUDIT_SEAL_PUBLIC_KEYS": str(within / "seal_keys"),
         "AUDIT_ANCHOR_FILE": str(within / "anchor.ndjson"),
+        "AUDIT_CHECKPOINT_FILE": str(within / "anchor.checkpoint"),
     }
 
 

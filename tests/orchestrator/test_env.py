@@ -50,6 +50,10 @@ def folder() -> Any:
     return env.place(NAME, Path("/var/lib/x"))
 
 
+def origin() -> Any:
+    return env.origin(NAME, "example.org/log")
+
+
 def secret() -> Any:
     return env.secret(NAME)
 
@@ -96,6 +100,7 @@ def refusal_of(reader: Reader) -> str:
         (names, ",", ()),
         (url, "https://id.example:8443/realms/dev", "https://id.example:8443/realms/dev"),
         (folder, "/srv/../srv/x", Path("/srv/x")),
+        (origin, " audit.example.org/seals ", "audit.example.org/seals"),
         (folder, "relative", Path.cwd() / "relative"),
         (secret, SECRET, SECRET),
     ],
@@ -141,6 +146,7 @@ def test_refuses_where_nothing_is_set_and_there_is_no_default(
         (whole, "9" * 5000, "must be a whole number from 1 to 100"),
         (seconds, "0", "must be a whole number from 1 to 31536000"),
         (seconds, "5s", "must be a whole number"),
+        *((origin, word, "without spaces, + and scheme") for word in ("a b", "a+b", "https://a/b", "ä", "a" * 201)),
         *((url, word, "must be an http or https address") for word in ("id.example", "ftp://id.example", "https://")),
         *((url, word, "must be an http or https address") for word in ("javascript:alert(1)", "http:///path")),
         *((url, word, "must be an http or https address") for word in ("http://[::1", "https://[x]/")),

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from audit_app.checkpoint import CheckpointTrouble
 from audit_app.sealer_state import AnchorUnwritable, SealingStopped
 from audit_app.sealing import accept_new_anchor, seal_all
 from orchestrator.problems import ServiceUnavailable
@@ -22,6 +23,8 @@ def seal(make: Callable[[], int] = seal_all) -> str:
         raise CommandError(f"The trail cannot be sealed: {trouble}") from trouble
     except AnchorUnwritable as trouble:
         raise CommandError(f"The trail is sealed, but not anchored: {trouble}") from trouble
+    except CheckpointTrouble as trouble:
+        raise CommandError(f"The trail is sealed, but its checkpoint is not written: {trouble}") from trouble
     return f"{count} seal{'' if count == 1 else 's'} made."
 
 

@@ -56,6 +56,9 @@ class Command(BaseCommand):
             "--anchor", type=Path, metavar="FILE", help="the anchor file, or a copy of it; AUDIT_ANCHOR_FILE unless set"
         )
         parser.add_argument(
+            "--checkpoint", type=Path, metavar="FILE", help="the checkpoint; AUDIT_CHECKPOINT_FILE where there is one"
+        )
+        parser.add_argument(
             "--keys", type=Path, metavar="FOLDER", default=settings.AUDIT_SEAL_PUBLIC_KEYS, help="the public keys"
         )
         parser.add_argument(
@@ -69,7 +72,15 @@ class Command(BaseCommand):
             raise CommandError("One subject says nothing of the trail: --record goes without --subject.", returncode=2)
         # With one subject alone the seals are not looked at, and so the anchor is not, unless it is named.
         anchor = options["anchor"] or (settings.AUDIT_ANCHOR_FILE if options["subject"] is None else None)
-        asked = Asked(subject=options["subject"], since=options["since"], keys=options["keys"], anchor=anchor)
+        # One that nobody names may be missing: the sealer writes it again from the seals.
+        known = settings.AUDIT_CHECKPOINT_FILE if settings.AUDIT_CHECKPOINT_FILE.exists() else None
+        asked = Asked(
+            subject=options["subject"],
+            since=options["since"],
+            keys=options["keys"],
+            anchor=anchor,
+            checkpoint=options["checkpoint"] or known,
+        )
         try:
             report = verify_watched(asked)
         except ServiceUnavailable as problem:
