@@ -23,19 +23,24 @@ steps AS MATERIALIZED (
     AND (event_type = 'task.claimed' OR (from_status = 'active' AND to_status IS DISTINCT FROM 'active'))
     {only_events})"""
 
-# What ended an attempt follows from the event, and from whether the holder or a job caused it. An attempt that was lost
-# is counted; after a lost delivery the same attempt follows, after a pause.
+# What ended an attempt follows from the event: its changes, its reason, and whether the holder or a job caused it. An
+# attempt that was lost is counted; after a lost delivery the same attempt follows, after a pause. Whoever asks for an
+# approval puts a lapsed task back, and that may be its former holder. The holder who fails an attempt chooses the code
+# in the reason, and the event tells the error only where it differs from the one before.
 _OUTCOME = """
 CASE e.event_type
   WHEN 'task.completed' THEN a.outcome = 'completed'
   WHEN 'task.released' THEN a.outcome = 'released'
-  WHEN 'task.requeued' THEN a.outcome = CASE WHEN by_holder THEN 'failed'
-    WHEN e.changes ? 'attempt' THEN 'lease-lost' ELSE 'lost-delivery' END
+  WHEN 'task.requeued' THEN a.outcome = ANY(CASE WHEN NOT e.changes ? 'attempt' THEN '{{lost-delivery}}'::text[]
+    WHEN NOT by_holder THEN '{{lease-lost}}'
+    WHEN e.changes ? 'error' OR e.reason <> 'lease-lost' THEN '{{failed}}'
+    ELSE '{{lease-lost,failed}}' END)
   WHEN 'task.force_released' THEN a.outcome = CASE WHEN e.changes ? 'attempt' THEN 'lease-lost'
     WHEN e.changes ? 'not_before' THEN 'lost-delivery' ELSE 'force-released' END
   ELSE a.outcome = ANY(CASE
     WHEN by_holder THEN '{{failed,released,lease-lost,force-released}}'::text[]
     WHEN e.actor_kind = 'job' AND e.reason = 'deadline-exceeded' THEN '{{deadline-exceeded}}'
+    WHEN e.actor_kind = 'job' AND e.reason = 'cut-off' THEN '{{force-released}}'
     WHEN e.actor_kind = 'job' THEN '{{lease-lost}}'
     ELSE '{{lease-lost,force-released}}' END)
 END"""

@@ -59,22 +59,35 @@ SELECT r.id FROM "{approvals}" r LEFT JOIN (
 ) AS s ON s.subject_id = r.id
 WHERE r.decision_at IS DISTINCT FROM s.settled_at {only_approvals}"""
 
-# Beside a decision stand the requester and who held the task then: by the last claim, unless an event ended it.
-_COPIED = """
-SELECT d.approval_id FROM "{table}" d JOIN "{approvals}" r ON r.id = d.approval_id
+# The steps by which a task came to be held, or to be held no longer, and what its holder was after each.
+_HOLDER = """
 LEFT JOIN LATERAL (
   SELECT e.event_type = 'task.claimed' AS holds, e.actor_issuer, e.actor_subject, e.on_behalf_of_issuer,
     e.on_behalf_of_subject
-  FROM audit_events e WHERE e.subject_type = 'task' AND e.subject_id = r.task_id AND e.seq IS NOT NULL
-    AND e.timestamp <= d.decided_at
+  FROM audit_events e WHERE e.subject_type = 'task' AND e.subject_id = r.task_id AND e.seq IS NOT NULL AND {before}
     AND (e.event_type = 'task.claimed' OR (e.from_status = 'active' AND e.to_status IS DISTINCT FROM 'active'))
   ORDER BY e.seq DESC LIMIT 1
-) AS h ON h.holds
-WHERE (d.requester_issuer, d.requester_subject, d.requester_for_issuer, d.requester_for_subject,
-    d.holder_issuer, d.holder_subject, d.holder_for_issuer, d.holder_for_subject)
-  IS DISTINCT FROM (r.created_by_issuer, r.created_by_subject, r.on_behalf_of_issuer, r.on_behalf_of_subject,
-    h.actor_issuer, h.actor_subject, h.on_behalf_of_issuer, h.on_behalf_of_subject)
-  {only_approvals}"""
+) AS {name} ON {name}.holds"""
+
+_HOLDER_COLUMNS = "{name}.actor_issuer, {name}.actor_subject, {name}.on_behalf_of_issuer, {name}.on_behalf_of_subject"
+
+# Beside a decision stand the requester and who held the task then: by the last claim, unless an event ended it. What
+# came before the decision is told by the order in which the events were written, and by their times: either is wrong
+# in honest work, where the clock was set back or a transaction waited for a lock, and then the other is right.
+_COPIED = f"""
+SELECT d.approval_id FROM "{{table}}" d JOIN "{{approvals}}" r ON r.id = d.approval_id
+LEFT JOIN audit_events v ON v.subject_type = 'approval' AND v.subject_id = d.approval_id
+  AND v.event_type IN ('approval.voted', 'approval.approved', 'approval.rejected')
+  AND (v.actor_issuer, v.actor_subject, v.timestamp) = (d.decider_issuer, d.decider_subject, d.decided_at)
+{_HOLDER.format(name="w", before="(e.era, e.xid) < (v.era, v.xid)")}
+{_HOLDER.format(name="t", before="e.timestamp <= d.decided_at")}
+WHERE ((d.requester_issuer, d.requester_subject, d.requester_for_issuer, d.requester_for_subject)
+    IS DISTINCT FROM (r.created_by_issuer, r.created_by_subject, r.on_behalf_of_issuer, r.on_behalf_of_subject)
+  OR ((d.holder_issuer, d.holder_subject, d.holder_for_issuer, d.holder_for_subject)
+      IS DISTINCT FROM ({_HOLDER_COLUMNS.format(name="w")})
+    AND (d.holder_issuer, d.holder_subject, d.holder_for_issuer, d.holder_for_subject)
+      IS DISTINCT FROM ({_HOLDER_COLUMNS.format(name="t")})))
+  {{only_approvals}}"""
 
 _DIFFERING = f"""
 SELECT r.id, r.version FROM "{{approvals}}" r

@@ -7,6 +7,7 @@ true to their hashes, and that this module finds.
 from collections.abc import Iterator
 from uuid import UUID
 
+from audit_app.chains import CLOCK_SLACK
 from audit_app.findings import MOST, Finding
 from audit_app.snapshot import Raw
 
@@ -95,13 +96,13 @@ parties AS (
 SELECT DISTINCT v.subject_id, v.seq, v.id FROM votes v LEFT JOIN parties p
   ON p.subject_id = v.subject_id AND p.since <= v.timestamp
   AND {_person("v")} IN ({_person("p", at="v")}, {_person("p", "on_behalf_of", at="v")})
-WHERE v.actor_kind <> 'person' OR p.subject_id IS NOT NULL
+WHERE (%(only)s::uuid IS NULL OR v.subject_id = %(only)s) AND (v.actor_kind <> 'person' OR p.subject_id IS NOT NULL
   -- Under the rules of earlier versions, who held the task at that time.
   OR EXISTS (SELECT FROM asked q JOIN leases m ON m.task_id = q.task_id
     WHERE q.subject_id = v.subject_id AND m.timestamp <= v.timestamp AND m.until > v.timestamp
     AND {_IDENTITY.format(of="v", column="actor")}
-      IN ({_IDENTITY.format(of="m", column="actor")}, {_IDENTITY.format(of="m", column="on_behalf_of")}))
-ORDER BY v.subject_id, v.seq LIMIT {MOST}"""
+      IN ({_IDENTITY.format(of="m", column="actor")}, {_IDENTITY.format(of="m", column="on_behalf_of")})))
+ORDER BY v.subject_id, v.seq LIMIT %(most)s"""
 
 # An approval that was set aside before does not count. A list of people that is told as its digest is not judged here.
 _QUORUM = f"""
@@ -111,7 +112,7 @@ aside AS MATERIALIZED (
   WHERE subject_type = 'approval' AND seq IS NOT NULL
     AND event_type IN ('approval.decision_withdrawn', 'approval.decision_set_aside'))
 SELECT a.subject_id, a.seq, a.id FROM votes a JOIN asked q USING (subject_id)
-WHERE a.event_type = 'approval.approved'
+WHERE a.event_type = 'approval.approved' AND (%(only)s::uuid IS NULL OR a.subject_id = %(only)s)
   AND NOT EXISTS (SELECT FROM aside s WHERE s.subject_id = a.subject_id AND jsonb_typeof(s.people) <> 'array')
   AND to_jsonb((
     SELECT count(DISTINCT {_person("v", at="a")}) FROM votes v
@@ -119,10 +120,10 @@ WHERE a.event_type = 'approval.approved'
       AND NOT EXISTS (SELECT FROM aside s WHERE s.subject_id = v.subject_id AND s.seq BETWEEN v.seq AND a.seq
         AND s.people @> jsonb_build_array({_IDENTITY.format(of="v", column="actor")}))
   )) < coalesce(q.required_approvals, '1')
-ORDER BY a.subject_id, a.seq LIMIT {MOST}"""
+ORDER BY a.subject_id, a.seq LIMIT %(most)s"""
 
 # A grant is used once, within its time, by who requested it or holds the task. One that is used along with another, or
-# that follows another, is not judged by who used it.
+# that follows another, is not judged by who used it. The clock may have been set back between the claim and the use.
 _USE = f"""
 WITH {_ASKED}, {_LEASES},
 used AS (
@@ -130,7 +131,7 @@ used AS (
   WHERE subject_type = 'approval' AND event_type = 'approval.consumed' AND seq IS NOT NULL)
 SELECT u.subject_id, u.seq, u.id FROM used u JOIN asked q USING (subject_id)
 LEFT JOIN votes a ON a.subject_id = u.subject_id AND a.event_type = 'approval.approved' AND a.seq < u.seq
-WHERE u.nth > 1 OR a.id IS NULL
+WHERE (%(only)s::uuid IS NULL OR u.subject_id = %(only)s) AND (u.nth > 1 OR a.id IS NULL
   -- A forged event may say anything: only what can be computed is.
   OR CASE WHEN q.use_within_seconds BETWEEN '0' AND '2592000'
       AND a.timestamp BETWEEN '0001-01-01 00:00Z' AND '9999-01-01 00:00Z'
@@ -139,8 +140,8 @@ WHERE u.nth > 1 OR a.id IS NULL
   OR (u.cause IS NULL AND q.follows IS NULL AND (u.actor_issuer, u.actor_subject) <> (q.actor_issuer, q.actor_subject)
     AND NOT EXISTS (SELECT FROM leases m WHERE m.task_id = q.task_id
       AND (m.actor_issuer, m.actor_subject) = (u.actor_issuer, u.actor_subject)
-      AND m.timestamp <= u.timestamp AND m.until > u.timestamp))
-ORDER BY u.subject_id, u.seq LIMIT {MOST}"""
+      AND m.timestamp <= u.timestamp + %(slack)s AND m.until > u.timestamp - %(slack)s)))
+ORDER BY u.subject_id, u.seq LIMIT %(most)s"""
 
 # The epochs of the claims of a task count up from one. Only its holder completes or releases it, and nobody who decided
 # about it holds it.
@@ -157,14 +158,15 @@ decided AS (
   WHERE q.task_id IS NOT NULL)
 SELECT s.subject_id, s.seq, s.id FROM steps s
 LEFT JOIN steps c ON c.subject_id = s.subject_id AND c.epoch = s.epoch AND c.event_type = 'task.claimed'
-WHERE (s.event_type = 'task.claimed' AND (s.told IS DISTINCT FROM s.epoch::text OR EXISTS (
+WHERE (%(only)s::uuid IS NULL OR s.subject_id = %(only)s) AND (
+  (s.event_type = 'task.claimed' AND (s.told IS DISTINCT FROM s.epoch::text OR EXISTS (
     SELECT FROM decided d WHERE d.task_id = s.subject_id::text AND d.timestamp < s.timestamp
       AND (d.actor_issuer, d.actor_subject) IN
         ((s.actor_issuer, s.actor_subject), (s.on_behalf_of_issuer, s.on_behalf_of_subject)))))
   OR (s.event_type <> 'task.claimed' AND (s.actor_issuer, s.actor_subject, s.on_behalf_of_issuer,
       s.on_behalf_of_subject) IS DISTINCT FROM (c.actor_issuer, c.actor_subject, c.on_behalf_of_issuer,
-      c.on_behalf_of_subject))
-ORDER BY s.subject_id, s.seq LIMIT {MOST}"""
+      c.on_behalf_of_subject)))
+ORDER BY s.subject_id, s.seq LIMIT %(most)s"""
 
 _RULES = (
     ("own-matter", "approval", _OWN_MATTER),
@@ -176,7 +178,10 @@ _RULES = (
 
 def check_rules(connection: Raw, only: tuple[str, UUID] | None) -> Iterator[Finding]:
     """Find the events by which a rule was broken, of all subjects or of one."""
+    noun_asked, pk_asked = only or (None, None)
+    values = {"only": pk_asked, "most": MOST, "slack": CLOCK_SLACK}
     for kind, noun, broken in _RULES:
-        for subject_id, seq, pk in connection.execute(broken).fetchall():
-            if only is None or only == (noun, subject_id):
-                yield Finding(kind, noun, subject_id, seq, pk)
+        if noun_asked not in (None, noun):
+            continue
+        for subject_id, seq, pk in connection.execute(broken, values).fetchall():
+            yield Finding(kind, noun, subject_id, seq, pk)

@@ -1,24 +1,30 @@
 """A cut-off undoes so many rows at once, and a maintenance job the others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from django.db import connection
 
+from audit_app.verification import Asked, verify
 from orchestrator import boundary
+from orchestrator.clock import database_now
 from orchestrator.people.models import Person
 from orchestrator.problems import ServiceUnavailable
-from sessions_app.models import Approval, Task
+from sessions_app.models import Approval, Attempt, Task
 from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.task import TaskStatus
 from sessions_app.transitions import cut_offs, person
+from sessions_app.transitions import task as tasks
 from sessions_app.unfinished_cut_offs import finish_cut_offs
-from tests.database import superuser_connection
+from tests.database import superuser_connection, without_trigger
 from tests.sessions_app.agreement_calls import cut_off, identity, operator_actor
 from tests.sessions_app.approval_calls import agree, ask, ask_for_action
 from tests.sessions_app.session_calls import somebody
-from tests.sessions_app.task_calls import FINN, claimed
+from tests.sessions_app.task_calls import FINN, MONA, claimed, pass_deadline, stored
 from tests.work import assert_chain_holds
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,6 +41,15 @@ def open_requests() -> list[UUID]:
 
 def ask_often(times: int, subject: str = "alice") -> list[Approval]:
     return [ask_for_action({"number": number}, by=somebody(subject)) for number in range(times)]
+
+
+@contextmanager
+def past_its_deadline(task: Task) -> Iterator[None]:
+    """Let the deadline of a task have passed while the block runs."""
+    pass_deadline(task)
+    yield
+    with without_trigger("tasks", "tasks_complete_update"):
+        Task.objects.filter(pk=task.pk).update(deadline=task.deadline)
 
 
 def test_a_cut_off_cancels_so_many_requests_and_the_job_the_others() -> None:
@@ -56,6 +71,19 @@ def test_a_cut_off_releases_so_many_tasks_and_the_job_the_others() -> None:
     assert len(undone.released) == 2
     assert finish_cut_offs() == 3
     assert set(Task.objects.filter(pk__in=held).values_list("status", flat=True)) == {TaskStatus.PENDING}
+
+
+def test_the_job_ends_tasks_that_may_not_wait_again_and_the_trail_is_in_order(tmp_path: Path) -> None:
+    for _ in range(5):
+        claimed(deadline=database_now() + timedelta(hours=1))
+    cut_off(FINN.identity.subject)
+    called_off, overdue, free = Task.objects.filter(status=TaskStatus.ACTIVE).order_by("pk")
+    boundary.write(lambda: tasks.cancel(called_off, actor=MONA))
+    with past_its_deadline(overdue):
+        assert finish_cut_offs() == 3
+    assert [stored(task).status for task in (called_off, overdue, free)] == ["cancelled", "failed", "pending"]
+    assert {one.outcome for one in Attempt.objects.all()} == {"force-released"}
+    assert verify(Asked(keys=tmp_path)).findings == []
 
 
 def test_a_cut_off_sets_all_approvals_aside_at_once() -> None:
