@@ -1,11 +1,17 @@
 """What is due, and what becomes of it: the housekeeping of the work."""
 
-from django.db.models import QuerySet
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet, UUIDField
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 from orchestrator.actors import Actor
+from orchestrator.people.models import Person
 from sessions_app import permissions
-from sessions_app.models import Approval, Recorded, Session, Task
+from sessions_app.models import Approval, Recorded, RefusalCount, Session, Task
 from sessions_app.models.approval import ApprovalStatus
 from sessions_app.models.recorded import moves
 from sessions_app.models.session import SessionStatus
@@ -14,6 +20,8 @@ from sessions_app.transitions import lapse
 from sessions_app.transitions import session as sessions
 from sessions_app.transitions.approvals import expiry
 from sessions_app.transitions.ending import close_left_over
+from sessions_app.transitions.people_chain import begin_many
+from sessions_app.transitions.refusing import record_many
 
 
 def _final(model: type[Recorded]) -> list[str]:
@@ -64,6 +72,40 @@ EXPIRE_APPROVALS = Duty(
     "expire_approvals",
     lambda actor: permissions.visible(Approval, actor).filter(expiry.OVERDUE).order_by("expires_at"),
     lambda rows, by: expiry.expire_many(rows, actor=by),
+)
+
+RECORD_REFUSALS = "record_refusals"
+
+# Half of a hash of the primary key, which is longer than the UUID by which a row that cannot be moved is known.
+_COUNT_ID = RawSQL(
+    "encode(substring(sha256(key || int8send(extract(epoch FROM minute)::bigint)) FOR 16), 'hex')::uuid",
+    [],
+    UUIDField(),
+)
+
+
+def record_refusals(tally: Callable[[int], object]) -> Duty:
+    """Return the duty that records repeated refusals; `tally` is called with how many each transaction recorded."""
+
+    def move(rows: QuerySet[RefusalCount], _actor: Actor) -> int:
+        counts, refusals = record_many(rows)
+        transaction.on_commit(lambda: tally(refusals), robust=True)
+        return counts
+
+    return Duty(RECORD_REFUSALS, _repeated_refusals, move, _COUNT_ID)
+
+
+def _repeated_refusals(_actor: Actor) -> QuerySet[RefusalCount]:
+    """Of minutes that are over. A transaction of the minute before may still be about to count its refusal."""
+    return RefusalCount.objects.filter(minute__lt=Now() - timedelta(seconds=65)).order_by("minute", "key")
+
+
+# A row that was set back to version 0 keeps its trail id, and is left to verification.
+RECORD_PEOPLE = Duty(
+    "record_people",
+    lambda _actor: Person.objects.filter(version=0, trail_id=None).order_by("pk"),
+    lambda rows, by: begin_many(rows, actor=by),
+    RawSQL("lpad(to_hex(people_person.id), 32, '0')::uuid", [], UUIDField()),
 )
 
 CLOSE_LEFT_BY_TASKS = Duty(

@@ -1,21 +1,26 @@
 """The maintenance jobs: what `manage.py sweep` does, each by itself, and how often."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from uuid import UUID
 
 from audit_app.management.commands.audit_seal import seal
 from audit_app.sealing import seal_due
-from orchestrator import boundary
-from orchestrator.actors import job
 from orchestrator.idempotency.management.commands import purge_idempotency_records
 from orchestrator.idempotency.purge import purge
 from orchestrator.maintenance.jobs import Incomplete, Job
 from orchestrator.people.logins import end_expired
 from orchestrator.problems import ServiceUnavailable
-from sessions_app.duties import DEADLINE_DUTIES, EXPIRE_APPROVALS, EXPIRE_SESSIONS, LEASE_DUTIES, LEFT_OVER_DUTIES
+from sessions_app import duties
+from sessions_app.duties import (
+    DEADLINE_DUTIES,
+    EXPIRE_APPROVALS,
+    EXPIRE_SESSIONS,
+    LEASE_DUTIES,
+    LEFT_OVER_DUTIES,
+    RECORD_PEOPLE,
+)
 from sessions_app.management.commands.expire_sessions import sentence
 from sessions_app.sweeping import Duty, sweep
-from sessions_app.transitions.people_chain import begin_some
-from sessions_app.transitions.refusing import record_repeated
 from sessions_app.unfinished_cut_offs import finish_cut_offs
 
 
@@ -50,17 +55,16 @@ def undo_cut_offs() -> str:
 
 
 def record_refusals() -> str:
-    """Record the refusals that were repeated within minutes that are over."""
-    count = record_repeated()
-    return f"{count} repeated refusal{'' if count == 1 else 's'} recorded."
+    """Record the refusals that were repeated within minutes that are over. Raises Incomplete."""
+    recorded: list[int] = []
+    outcome = sweep(duties.record_refusals(recorded.append))
+    return _whole(f"{sum(recorded)} repeated refusal{'' if sum(recorded) == 1 else 's'} recorded", outcome.poison)
 
 
 def record_people() -> str:
-    """Begin the chains of people who have none: of the version before, or made by createsuperuser."""
-    actor, count = job("record_people"), 0
-    while some := boundary.write(lambda: begin_some(actor=actor)):
-        count += some
-    return f"{count} {'person' if count == 1 else 'people'} recorded."
+    """Begin the chains of people of the version before, or made by createsuperuser. Raises Incomplete."""
+    outcome = sweep(RECORD_PEOPLE)
+    return _whole(f"{outcome.moved} {'person' if outcome.moved == 1 else 'people'} recorded", outcome.poison)
 
 
 def end_logins() -> str:
@@ -79,13 +83,13 @@ def seal_trail() -> str:
     return seal(seal_due)
 
 
-def _settled(noun: str, duties: Iterable[tuple[Duty, str]]) -> str:
+def _settled(noun: str, parts: Iterable[tuple[Duty, str]]) -> str:
     """Do these duties in their order, and say what became of the rows. A duty that fails keeps no other from its rows.
 
     Raises Incomplete; ServiceUnavailable where a duty failed.
     """
-    counts, poison, failure = [], {}, None
-    for duty, became in duties:
+    counts, poison, failure = [], dict[UUID, str](), None
+    for duty, became in parts:
         try:
             outcome = sweep(duty)
         except ServiceUnavailable as problem:
@@ -95,15 +99,19 @@ def _settled(noun: str, duties: Iterable[tuple[Duty, str]]) -> str:
         counts.append(f"{outcome.moved} {became}")
     if failure is not None:
         raise failure
-    done = f"{noun}: {', '.join(counts)}"
+    return _whole(f"{noun}: {', '.join(counts)}", poison)
+
+
+def _whole(done: str, poison: Mapping[UUID, str]) -> str:
+    """Say what was done. Raises Incomplete where some rows could not be moved."""
     if not poison:
         return f"{done}."
     listed = "; ".join(f"{pk}: {why}" for pk, why in poison.items())
     raise Incomplete(f"{done}, {len(poison)} could not be: {listed}.")
 
 
-def _names(duties: Iterable[tuple[Duty, str]]) -> tuple[str, ...]:
-    return tuple(duty.job for duty, _ in duties)
+def _names(parts: Iterable[tuple[Duty, str]]) -> tuple[str, ...]:
+    return tuple(duty.job for duty, _ in parts)
 
 
 JOBS: tuple[Job, ...] = (
@@ -113,8 +121,8 @@ JOBS: tuple[Job, ...] = (
     Job("settle_lapsed_leases", settle_lapsed_leases, moves_as=_names(LEASE_DUTIES)),
     Job("close_left_over_approvals", close_left_over_approvals, 60.0, moves_as=_names(LEFT_OVER_DUTIES)),
     Job("undo_cut_offs", undo_cut_offs, interval_seconds=60.0),
-    Job("record_refusals", record_refusals),
-    Job("record_people", record_people),
+    Job("record_refusals", record_refusals, moves_as=(duties.RECORD_REFUSALS,)),
+    Job("record_people", record_people, moves_as=(RECORD_PEOPLE.job,)),
     Job("end_logins", end_logins),
     Job("purge_idempotency_records", purge_records),
     Job("seal_trail", seal_trail),

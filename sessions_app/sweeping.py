@@ -8,7 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
+from django.db.models.expressions import Combinable
 
 from orchestrator import boundary
 from orchestrator.actors import Actor, job
@@ -35,12 +36,14 @@ log = logging.getLogger(__name__)
 class Duty:
     """One kind of row to move: under which name, which rows are due, in which order, and how a batch is moved.
 
-    `move` runs in one transaction, judges again under the lock what is due, and says how many rows it moved.
+    `move` runs in one transaction, judges again under the lock what is due, and says how many rows it moved. A row that
+    cannot be moved is recorded under its `row_id`, a UUID.
     """
 
     job: str
     due: Callable[[Actor], QuerySet[Any]]
     move: Callable[[QuerySet[Any], Actor], int]
+    row_id: Combinable = field(default_factory=lambda: F("pk"))
 
     @property
     def actor(self) -> Actor:
@@ -49,11 +52,12 @@ class Duty:
 
     def rows(self) -> QuerySet[Any]:
         """Return what is due."""
-        return self.due(self.actor)
+        rows: QuerySet[Any] = self.due(self.actor).alias(swept_as=self.row_id)
+        return rows
 
     def movable(self) -> QuerySet[Any]:
         """Return what is due, except for the rows that could not be moved before."""
-        return poison.without(self.rows(), self.job)
+        return poison.without(self.rows(), self.job, "swept_as")
 
 
 @dataclass
@@ -108,7 +112,7 @@ def _batch(duty: Duty, size: int) -> int:
         log.warning("a batch took too long and is gone through row by row", extra={"job": duty.job})
     except Exception:
         log.exception("a batch failed and is gone through row by row", extra={"job": duty.job})
-    chosen = boundary.read(lambda: list(duty.movable().values_list("pk", flat=True)[:size]))
+    chosen = boundary.read(lambda: list(_ids(duty.movable())[:size]))
     return _one_by_one(duty, chosen)
 
 
@@ -122,36 +126,42 @@ def _try_again(duty: Duty, outcome: Outcome, limit: int | None) -> int:
         return 0
     most = MAX_RETRIES if limit is None else min(MAX_RETRIES, limit - outcome.moved)
     moved = _one_by_one(duty, [one.row_id for one in known if one.is_to_retry][:most])
-    due = duty.rows().filter(pk__in=[one.row_id for one in known])
-    still_due = set(boundary.read(lambda: list(due.values_list("pk", flat=True))))
+    due = duty.rows().filter(swept_as__in=[one.row_id for one in known])
+    still_due = set(boundary.read(lambda: list(_ids(due))))
     poison.forget(duty.job, [one.row_id for one in known if one.row_id not in still_due])
     outcome.poison = {one.row_id: one.error for one in poison.known(duty.job)}
     return moved
 
 
-def _one_by_one(duty: Duty, pks: list[UUID]) -> int:
+def _one_by_one(duty: Duty, row_ids: list[UUID]) -> int:
     """Move these rows, each in a transaction of its own, and record those that cannot be moved. How many moved.
 
     Raises ServiceUnavailable where the database is away, or too many rows in a row take too long.
     """
     moved = timeouts = 0
-    for pk in pks:
+    for row_id in row_ids:
         try:
-            moved += _move(duty, duty.rows().filter(pk=pk)[:1], _ROW_SECONDS)
+            moved += _move(duty, duty.rows().filter(swept_as=row_id)[:1], _ROW_SECONDS)
             timeouts = 0
         except ServiceUnavailable as problem:
             if not boundary.is_too_long(problem):
                 raise
-            log.warning("a row takes too long", extra={"job": duty.job, "row": str(pk)})
-            poison.record(duty.job, pk, "It takes too long.")
+            log.warning("a row takes too long", extra={"job": duty.job, "row": str(row_id)})
+            poison.record(duty.job, row_id, "It takes too long.")
             timeouts += 1
             if timeouts >= MAX_TIMEOUTS:
                 raise
         except Exception as error:
-            log.exception("a row cannot be moved", extra={"job": duty.job, "row": str(pk)})
-            poison.record(duty.job, pk, f"{type(error).__name__}: {error}".splitlines()[0])
+            log.exception("a row cannot be moved", extra={"job": duty.job, "row": str(row_id)})
+            poison.record(duty.job, row_id, f"{type(error).__name__}: {error}".splitlines()[0])
             timeouts = 0
     return moved
+
+
+def _ids(rows: QuerySet[Any]) -> QuerySet[Any, UUID]:
+    # An alias is not selected.
+    ids: QuerySet[Any, UUID] = rows.annotate(sweep_id=F("swept_as")).values_list("sweep_id", flat=True)
+    return ids
 
 
 def _move(duty: Duty, chosen: QuerySet[Any], seconds: int) -> int:

@@ -46,9 +46,12 @@ class Poison:
     is_to_retry: bool
 
 
-def without(rows: QuerySet[Row], job: str) -> QuerySet[Row]:
-    """Return the rows of a query that the job could move when it last tried, or did not try yet."""
-    return rows.filter(~Exists(PoisonRow.objects.filter(job=job, row_id=OuterRef("pk"))))
+def without(rows: QuerySet[Row], job: str, row_id: str = "pk") -> QuerySet[Row]:
+    """Return the rows of a query that the job could move when it last tried, or did not try yet.
+
+    `row_id` names the field, or the alias, that holds the id of each row.
+    """
+    return rows.filter(~Exists(PoisonRow.objects.filter(job=job, row_id=OuterRef(row_id))))
 
 
 def known(job: str) -> list[Poison]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from uuid_utils.compat import uuid7
 
 from audit_app import trail
@@ -14,8 +15,6 @@ from orchestrator.people.models import TOLD, Person
 from sessions_app.transitions.change import insist_on_boundary
 
 NOUN = "person"
-MOST = 200
-"""How many chains one transaction begins."""
 
 _ARRIVALS = {"rights_changed": Action.PERSON_RIGHTS_CHANGED, "logged_in": Action.PERSON_LOGGED_IN}
 _COLUMNS = ("trail_id", "version", "audit_head", *TOLD)
@@ -76,14 +75,10 @@ def lock(person: Person) -> None:
     person.refresh_from_db(from_queryset=Person.objects.select_for_update(no_key=True))
 
 
-def begin_some(*, actor: Actor) -> int:
-    """Begin the chains of up to MOST people who have none; how many. In a write boundary only.
-
-    A row that was set back to version 0 keeps its trail id, and is left to verification.
-    """
+def begin_many(rows: QuerySet[Person], *, actor: Actor) -> int:
+    """Begin the chains of the people of a query, who have none; how many. In a write boundary only."""
     insist_on_boundary()
-    rows = Person.objects.filter(version=0, trail_id=None).order_by("pk")
-    some = list(rows.select_for_update(skip_locked=True, no_key=True)[:MOST])
-    for person in some:
+    people = list(rows.select_for_update(skip_locked=True, no_key=True))
+    for person in people:
         begin(person, actor=actor)
-    return len(some)
+    return len(people)

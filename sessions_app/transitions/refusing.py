@@ -6,25 +6,24 @@ of the calls is lost.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from audit_app import trail
 from audit_app.trail import Action, Event, Link, instant
-from orchestrator import boundary
 from orchestrator.actors import Actor, Identity, Kind, Origin, Via
 from orchestrator.canonical import dumps
 from orchestrator.clock import database_now
 from orchestrator.problems import Forbidden, Problem
-from sessions_app.models import Recorded
+from sessions_app.models import Recorded, RefusalCount
+from sessions_app.transitions.change import insist_on_boundary
 
 Refused = TypeVar("Refused", bound=Problem)
-
-BATCH = 1_000
 
 _WORDS = {
     "session": Action.SESSION_REFUSED,
@@ -49,12 +48,8 @@ ON CONFLICT (minute, key) DO UPDATE SET repeated = counted.repeated + 1,
   {", ".join(f"{name} = excluded.{name}" for name in _LAST)}
 RETURNING repeated, clock_timestamp()
 """
-# A transaction that began its refusal in the minute before may still be about to count it.
-_TAKE = f"""
-DELETE FROM refusal_counts WHERE (minute, key) IN (
-  SELECT minute, key FROM refusal_counts WHERE minute < statement_timestamp() - interval '65 s'
-  ORDER BY minute, key LIMIT %s FOR UPDATE SKIP LOCKED)
-RETURNING repeated, first_at, last_at, {", ".join(_COLUMNS)}
+_DELETE = """
+DELETE FROM refusal_counts WHERE (minute, key) IN (SELECT * FROM unnest(%s::timestamptz[], %s::bytea[]))
 """
 
 
@@ -94,29 +89,21 @@ def remembered(refusal: Refused, row: Recorded, attempted: str, *, actor: Actor)
     return refusal
 
 
-def record_repeated() -> int:
-    """Record what was refused again in the minutes that are over. Return how many refusals these were.
+def record_many(rows: QuerySet[RefusalCount]) -> tuple[int, int]:
+    """Record and delete the counts of a query. Return how many counts, and of how many refusals.
 
-    Several processes can do so at once. Raises ServiceUnavailable where the database is away.
+    In a write boundary only. Counts that another process is recording are skipped.
     """
-    total, taken = 0, BATCH
-    while taken == BATCH:
-        taken, count = boundary.write(_record_batch)
-        total += count
-    return total
-
-
-def _record_batch() -> tuple[int, int]:
-    """Take one batch of counts. Return how many counts, and of how many refusals."""
+    insist_on_boundary()
+    counts = list(rows.select_for_update(skip_locked=True))
+    if not counts:
+        return 0, 0
+    at = database_now()
+    if links := [_repeated(count, at) for count in counts if count.repeated]:
+        trail.record_many(links)
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE, [BATCH])
-        names = [column.name for column in cursor.description or ()]
-        counts = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    repeated = [count for count in counts if count["repeated"]]
-    if repeated:
-        at = database_now()
-        trail.record_many([_repeated(count, at) for count in repeated])
-    return len(counts), sum(count["repeated"] for count in repeated)
+        cursor.execute(_DELETE, [[count.minute for count in counts], [bytes(count.key) for count in counts]])
+    return len(counts), sum(count.repeated for count in counts)
 
 
 def _count(row: Recorded, attempted: str, slug: str, actor: Actor) -> tuple[int, datetime]:
@@ -143,30 +130,30 @@ def _count(row: Recorded, attempted: str, slug: str, actor: Actor) -> tuple[int,
     return repeated, at
 
 
-def _repeated(count: Mapping[str, Any], at: datetime) -> Link:
+def _repeated(count: RefusalCount, at: datetime) -> Link:
     """Return the event that stands for the further refusals of a minute."""
-    origin = Origin(Via(count["via"]), count["request_id"], count["trace_id"], count["ip"])
+    origin = Origin(Via(count.via), count.request_id, count.trace_id, count.ip)
     event = Event(
-        action=_WORDS[count["subject_type"]],
-        tenant=count["tenant"],
-        subject_type=count["subject_type"],
-        subject_id=count["subject_id"],
+        action=_WORDS[count.subject_type],
+        tenant=count.tenant,
+        subject_type=count.subject_type,
+        subject_id=count.subject_id,
         actor=Actor(
-            identity=Identity(count["actor_issuer"], count["actor_subject"]),
-            tenant=count["tenant"],
-            kind=Kind(count["actor_kind"]),
+            identity=Identity(count.actor_issuer, count.actor_subject),
+            tenant=count.tenant,
+            kind=Kind(count.actor_kind),
             origin=origin,
-            on_behalf_of=Identity.if_any(count["on_behalf_of_issuer"], count["on_behalf_of_subject"]),
+            on_behalf_of=Identity.if_any(count.on_behalf_of_issuer, count.on_behalf_of_subject),
         ),
         at=at,
-        role=count["role"],
-        reason=count["reason"],
+        role=count.role,
+        reason=count.reason,
         changes={
-            "attempted": count["attempted"],
-            "version": count["version"],
-            "repeated": count["repeated"],
-            "first_at": instant(count["first_at"]),
-            "last_at": instant(count["last_at"]),
+            "attempted": count.attempted,
+            "version": count.version,
+            "repeated": count.repeated,
+            "first_at": instant(count.first_at),
+            "last_at": instant(count.last_at),
         },
     )
     return trail.link(event)

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 from django.db import IntegrityError
 from django.db.models import F
+from django.db.models.functions import Now
 
 from audit_app.models import AuditEvent
 from audit_app.trail import Action
 from orchestrator import boundary
-from orchestrator.actors import Identity
+from orchestrator.actors import Actor, Identity
+from orchestrator.maintenance.jobs import Incomplete
+from orchestrator.maintenance.models import PoisonRow
 from orchestrator.people.models import Person
 from sessions_app.jobs import record_people
 from sessions_app.transitions import people_chain
@@ -126,6 +129,26 @@ def test_a_maintenance_job_begins_the_chains_of_those_who_have_none(place: Place
     event = AuditEvent.objects.get(subject_id=mallory().trail_id)
     assert (event.actor_subject, event.metadata["changes"]["roles"]) == ("job:record_people", ["approver"])
     assert findings(place, anchor=False) == []
+
+
+def test_a_person_whose_chain_cannot_begin_keeps_nobody_from_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mallory", "mia"):
+        person(name, roles=("approver",))
+    begin = people_chain.begin
+
+    def failing(row: Person, *, actor: Actor) -> None:
+        if row.subject == "mallory":
+            raise ValueError("broken")
+        begin(row, actor=actor)
+
+    monkeypatch.setattr(people_chain, "begin", failing)
+    with pytest.raises(Incomplete, match=r"^1 person recorded, 1 could not be: .*broken"):
+        record_people()
+    assert [mallory().version, Person.objects.get(subject="mia").version] == [0, 1]
+    monkeypatch.undo()
+    PoisonRow.objects.update(retry_at=Now())
+    assert record_people() == "1 person recorded."
+    assert (mallory().version, PoisonRow.objects.count()) == (1, 0)
 
 
 # What a superuser changes.

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from audit_app.trail import instant
-from sessions_app import jobs
+from orchestrator.maintenance.jobs import Incomplete
+from orchestrator.maintenance.models import PoisonRow
+from sessions_app import jobs, sweeping
 from sessions_app.models import RefusalCount, Task
 from sessions_app.transitions import refusing
 from tests.api import Api, token
@@ -70,7 +73,7 @@ def test_500_refused_heartbeats_are_two_events_a_minute_and_none_is_lost() -> No
     assert len(refused(held.task)) == began
     assert len(refused(held.task)) + len(repeated(held.task.pk)) == 504
     end_minute()
-    assert refusing.record_repeated() == 504 - began
+    assert jobs.record_refusals() == f"{504 - began} repeated refusals recorded."
     assert len(refused(held.task)) == 2 * began
     assert recorded(held.task) == 504
     assert stored(held.task).version == held.task.version
@@ -104,7 +107,7 @@ def test_a_refusal_that_is_not_repeated_leaves_no_second_event() -> None:
     held = claimed()
     beat(held, stranger())
     end_minute()
-    assert refusing.record_repeated() == 0
+    assert jobs.record_refusals() == "0 repeated refusals recorded."
     assert len(refused(held.task)) == 1
     assert not RefusalCount.objects.exists()
 
@@ -126,7 +129,7 @@ def test_the_present_minute_is_not_recorded_yet() -> None:
     held = claimed()
     for _ in range(2):
         beat(held, stranger())
-    assert refusing.record_repeated() == 0
+    assert jobs.record_refusals() == "0 repeated refusals recorded."
     assert len(repeated()) == 1
 
 
@@ -151,24 +154,46 @@ def test_a_repetition_costs_one_statement_after_the_refused_ones() -> None:
 
 @in_one_minute
 def test_many_counts_are_recorded_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refusing, "BATCH", 2)
+    monkeypatch.setattr(sweeping, "BATCH", 2)
     helds = [claimed() for _ in range(5)]
     for held in helds:
         for _ in range(2):
             beat(held, stranger())
     end_minute()
-    assert refusing.record_repeated() == 5
+    assert jobs.record_refusals() == "5 repeated refusals recorded."
     assert [recorded(held.task) for held in helds] == [2] * 5
 
 
 @in_one_minute
-def test_counts_that_another_process_is_recording_are_left_to_it() -> None:
+def test_counts_that_another_process_is_recording_are_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "_PATIENCE_SECONDS", 0)
     held = claimed()
     for _ in range(2):
         beat(held, stranger())
     end_minute()
     with service_connection() as beside, beside.transaction():
         beside.execute("SELECT FROM refusal_counts FOR UPDATE")
-        assert refusing.record_repeated() == 0
-    assert refusing.record_repeated() == 1
+        assert jobs.record_refusals() == "0 repeated refusals recorded."
+    assert jobs.record_refusals() == "1 repeated refusal recorded."
     assert recorded(held.task) == 2
+
+
+@in_one_minute
+def test_a_count_that_cannot_be_an_event_keeps_no_other_from_the_trail() -> None:
+    broken, *others = [claimed() for _ in range(3)]
+    for held in (broken, *others):
+        for _ in range(2):
+            beat(held, stranger())
+    end_minute()
+    counts = RefusalCount.objects.filter(subject_id=broken.task.pk)
+    kind = counts.get().actor_kind
+    counts.update(actor_kind="ghost")
+    with pytest.raises(Incomplete, match=r"^2 repeated refusals recorded, 1 could not be: .*ghost"):
+        jobs.record_refusals()
+    assert [recorded(held.task) for held in (broken, *others)] == [1, 2, 2]
+    counts.update(actor_kind=kind)
+    with pytest.raises(Incomplete, match=r"^0 repeated refusals recorded, 1 could not be"):
+        jobs.record_refusals()
+    PoisonRow.objects.update(retry_at=Now())
+    assert jobs.record_refusals() == "1 repeated refusal recorded."
+    assert (recorded(broken.task), PoisonRow.objects.count()) == (2, 0)
