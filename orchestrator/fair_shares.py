@@ -4,6 +4,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Hashable
+from queue import Empty, SimpleQueue
 
 SUBJECTS_SERVED = 4
 """How many subjects can hold slots at least, where there are as many slots: each holds a quarter at most."""
@@ -20,23 +21,37 @@ class FairShares:
     def _forget(self) -> None:
         """Start empty in a forked process, which has none of its parent's threads."""
         self._held: Counter[Hashable] = Counter()
+        self._given_back: SimpleQueue[Hashable] = SimpleQueue()
         self._lock = threading.Lock()
 
     def has_reached_share(self, subject: Hashable) -> bool:
         """Return whether the subject holds as many slots as one subject may."""
-        return self._held[subject] >= self._share
+        with self._lock:
+            self._take_back()
+            return self._held[subject] >= self._share
 
     def acquire(self, subject: Hashable) -> bool:
         """Take a slot for the subject and return True, or return False where none is free for it."""
         with self._lock:
-            if self._held.total() >= self._slots or self.has_reached_share(subject):
+            self._take_back()
+            if self._held.total() >= self._slots or self._held[subject] >= self._share:
                 return False
             self._held[subject] += 1
             return True
 
     def release(self, subject: Hashable) -> None:
-        """Give back a slot that `acquire` took for the subject."""
-        with self._lock:
+        """Give back a slot that `acquire` took for the subject.
+
+        Takes no lock: a finaliser may call it in the middle of `acquire`, in the thread that has the lock.
+        """
+        self._given_back.put(subject)
+
+    def _take_back(self) -> None:
+        while True:
+            try:
+                subject = self._given_back.get_nowait()
+            except Empty:
+                return
             self._held[subject] -= 1
             if not self._held[subject]:
                 del self._held[subject]
