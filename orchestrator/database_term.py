@@ -195,7 +195,8 @@ class TermGuard:
         Receives `connection_created`. The refused host becomes the last one of the address, for all threads. Raises
         StaleDatabaseError where no other host has a sufficient term.
         """
-        tries = len(_hosts(connection.settings_dict))
+        with _order:
+            tries = len(_hosts(connection.settings_dict))
         try:
             while not self._accepts(connection):
                 tries -= 1
@@ -224,10 +225,12 @@ class TermGuard:
 
     def _go_on(self, connection: BaseDatabaseWrapper) -> None:
         """Connect to the other hosts first. Raises StaleDatabaseError where none of them can be reached."""
-        _put_last(connection.settings_dict, connection.connection.info)
+        with _order:
+            _put_last(connection.settings_dict, connection.connection.info)
+            parameters = connection.get_connection_params()
         connection.close()
         try:
-            connection.connection = connection.get_new_connection(connection.get_connection_params())
+            connection.connection = connection.get_new_connection(parameters)
         except psycopg.OperationalError as error:
             raise StaleDatabaseError("The database that answered was replaced, and no other can be reached.") from error
         connection.set_autocommit(connection.settings_dict["AUTOCOMMIT"])
@@ -265,6 +268,12 @@ def ask(connection: BaseDatabaseWrapper) -> tuple[Term | None, bool]:
     # A command's connection may wait longer for its own statements.
     del raw.wait
     return (None if era is None else Term(int(era), int(timeline), system)), in_recovery
+
+
+# The threads of a process share HOST and PORT of an address, which are two values and make pairs. A forked process gets
+# the lock free: it is held for a moment, and never while a process forks.
+_order = threading.Lock()
+os.register_at_fork(before=_order.acquire, after_in_parent=_order.release, after_in_child=_order.release)
 
 
 def _hosts(place: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.db import connection
@@ -16,6 +16,7 @@ from orchestrator.database_term import Seen, StaleDatabaseError, Term, TermFile,
 from orchestrator.problems import DatabaseStale
 from tests.api import Api
 from tests.orchestrator.idempotency.keyed import assert_refused
+from tests.work import in_a_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -177,6 +178,47 @@ def test_each_host_of_the_address_is_tried_and_the_refused_one_comes_last(
         assert tried == [f"{host},/nowhere", f"/nowhere,{host}"]
         assert several.connection is None
         assert several.settings_dict["HOST"] == f"/nowhere,{host}"
+
+
+class Server:
+    """A connection to a server, of which only the address is known."""
+
+    def __init__(self, place: dict[str, Any], host: str, port: int) -> None:
+        self.settings_dict, self.connection, self.info = place, self, self
+        self.host, self.port = host, port
+
+    def get_connection_params(self) -> dict[str, Any]:
+        return dict(self.settings_dict)
+
+    def get_new_connection(self, _parameters: dict[str, Any]) -> "Server":
+        return self
+
+    def close(self) -> None: ...
+
+    def set_autocommit(self, _is_on: bool) -> None: ...
+
+    def init_connection_state(self) -> None: ...
+
+
+def test_threads_that_reorder_the_hosts_at_once_keep_each_with_its_port(guarded: TermGuard) -> None:
+    half_written, other_is_done = threading.Event(), threading.Event()
+
+    class Shared(dict[str, Any]):
+        """The settings of an address, whose first writer is slow between the host and the port."""
+
+        def __setitem__(self, name: str, value: Any) -> None:
+            super().__setitem__(name, value)
+            if name == "HOST" and not half_written.is_set():
+                half_written.set()
+                other_is_done.wait(0.3)
+
+    shared = Shared(HOST="a,b,c", PORT="1,2,3", AUTOCOMMIT=True)
+    first = in_a_thread(lambda: guarded._go_on(cast(Any, Server(shared, "a", 1))))
+    assert half_written.wait(10)
+    second = in_a_thread(lambda: guarded._go_on(cast(Any, Server(shared, "b", 2))))
+    second.add_done_callback(lambda _: other_is_done.set())
+    first.result(10), second.result(10)
+    assert (shared["HOST"], shared["PORT"]) == ("c,a,b", "3,1,2")
 
 
 def test_a_connection_that_a_promotion_overtook_is_closed_before_the_next_request(
