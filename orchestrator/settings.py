@@ -131,7 +131,7 @@ RATE_LIMIT = env.rate("RATE_LIMIT", "6000/60")
 """How often a subject may call: "600/60" is 600 calls in 60 seconds, which may come at once. "off" is no limit."""
 AUTH_FAILURE_LIMIT = env.rate("AUTH_FAILURE_LIMIT", "60/60")
 """How often an address may fail to authenticate, an IPv6 address together with its /64."""
-QUOTA_EVENTS = env.rate("QUOTA_EVENTS", "60000/60")
+QUOTA_EVENTS = env.rate("QUOTA_EVENTS", "300000/60")
 """How many events the calls of one tenant may record: "60000/60" is 60,000 in 60 seconds. "off" is no limit."""
 QUOTA_OPEN_SESSIONS = env.whole("QUOTA_OPEN_SESSIONS", 100_000, 0, 100_000_000)
 """How many sessions of one tenant may be open at once. 0 is no limit."""

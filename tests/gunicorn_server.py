@@ -46,6 +46,7 @@ def environment() -> Mapping[str, str]:
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "orchestrator.settings",
         "DATABASE_URL": roles.acting_as(address(), roles.SERVICE),
+        "WORKER_DATABASE_URL": roles.acting_as(address(), roles.WORKER),
         "SECRET_KEY": "only for tests",
         "LOG_LEVEL": "warning",
         # Load tests send more calls than one subject may.

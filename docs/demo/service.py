@@ -102,7 +102,8 @@ def manage(*arguments: str) -> str:
     """What `manage.py` prints. Raises CannotGoOn where it fails."""
     done = _manage(*arguments)
     if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        # The last line may only count what failed; the lines before it say what.
+        why = " ".join(done.stderr.split())[-500:] or "it says nothing"
         raise CannotGoOn(
             f"manage.py {arguments[0]} fails: {why} Set ORCHESTRATOR_VAR and DATABASE_URL as for make run."
         )

@@ -38,7 +38,7 @@ def test_an_audit_goes_as_shown() -> None:
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_an_upgrade_goes_as_shown() -> None:
+def test_an_upgrade_goes_as_shown(jobs_done: None) -> None:
     """With the environment of a production."""
     production = {
         "ORCHESTRATOR_ENV": "production",

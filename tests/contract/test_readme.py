@@ -62,7 +62,8 @@ def demo(base: str, **env: str) -> "subprocess.CompletedProcess[str]":
 def test_the_demo_finds_everything_as_expected(tmp_path: Path) -> None:
     with serving(ORCHESTRATOR_VAR=str(tmp_path)) as base:
         done = demo(base, ORCHESTRATOR_VAR=str(tmp_path))
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr == ""
     assert "120 budget sessions of finance, hr, legal, manager, procurement" in done.stdout
     tried = {line[:50].strip(): line[50:].split() for line in done.stdout.splitlines()}
     legal = [f"{here} → {there}" for here, targets in moves(Session).items() for there in targets]

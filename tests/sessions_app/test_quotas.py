@@ -210,7 +210,7 @@ def test_each_event_of_a_call_is_counted(settings: Any) -> None:
 def test_quotas_are_on_unless_they_are_set() -> None:
     defaults = {one.name: one.default for one in settings_of(SOURCES["The service"]) if one.name.startswith("QUOTA_")}
     assert defaults == {
-        "QUOTA_EVENTS": "60000/60",
+        "QUOTA_EVENTS": "300000/60",
         "QUOTA_OPEN_SESSIONS": "100000",
         "QUOTA_PENDING_TASKS": "100000",
         "QUOTA_HELD_LEASES": "10000",
