@@ -95,10 +95,10 @@ def child_exit(server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Whoever waits in this worker is woken when it is told to stop. The first worker warns of lost writes."""
-    from orchestrator.replication import warn  # noqa: PLC0415  Django is ready only now
+    from orchestrator.replication import warn_in_thread  # noqa: PLC0415  Django is ready only now
     from sessions_app.waiting import waiters  # noqa: PLC0415
 
     if worker.slot == 0:
         # Beside the work: a database that does not answer must not delay the worker.
-        Thread(target=warn, name="replication", daemon=True).start()
+        Thread(target=warn_in_thread, name="replication", daemon=True).start()
     waiters().stop_when(lambda: not worker.alive)

@@ -44,6 +44,17 @@ def warn() -> None:
         log.warning("standbys do not confirm writes", extra={"standbys": standbys})
 
 
+def warn_in_thread() -> None:
+    """Log the warning in a thread that ends with it, and leave none of the thread's connections open.
+
+    What receives `connection_created` may open the thread's own connection, beside the one that is asked about.
+    """
+    try:
+        warn()
+    finally:
+        connections.close_all()
+
+
 def unconfirmed() -> int:
     """Return how many standbys stream from the database while a COMMIT waits for none of them.
 

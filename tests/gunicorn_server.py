@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import IO
+from uuid import uuid4
 
 from orchestrator import roles
 from tests.database import address
@@ -41,12 +42,16 @@ def serving(**env: str) -> Iterator[str]:
 
 
 def environment() -> Mapping[str, str]:
-    """What the service, and its manage.py, need to find the test database and the tests' signing key."""
+    """What the service, and its manage.py, need to find the test database and the tests' signing key.
+
+    Each has seen no term of a database before: a test of restores begins an era, and others stay in theirs.
+    """
     return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "orchestrator.settings",
         "DATABASE_URL": roles.acting_as(address(), roles.SERVICE),
         "WORKER_DATABASE_URL": roles.acting_as(address(), roles.WORKER),
+        "DATABASE_TERM_FILE": str(Path(os.environ["ORCHESTRATOR_VAR"]) / f"term-{uuid4()}.json"),
         "SECRET_KEY": "only for tests",
         "LOG_LEVEL": "warning",
         # Load tests send more calls than one subject may.
