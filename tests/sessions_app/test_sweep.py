@@ -83,7 +83,7 @@ def test_a_job_that_cannot_be_done_wholly_makes_it_fail_at_its_end() -> None:
 
 
 def test_says_in_a_sentence_that_the_database_is_away() -> None:
-    with start(DATABASE_URL="postgresql:///orchestrator?host=/nowhere") as running:
+    with start(WORKER_DATABASE_URL="postgresql:///orchestrator?host=/nowhere") as running:
         _, complained = running.communicate(timeout=30)
     assert running.returncode == 1
     assert "The database cannot be reached, or is too busy." in complained
