@@ -27,6 +27,9 @@ def work(me: Caller, name: str, stall: int | None) -> None:
         for task in tasks:
             tell("claimed", task, answer, token=task["lease"]["token"])
         if tasks and stall is not None and done >= stall:
+            for task in tasks:
+                # A lease that is never used would be a lost delivery, and no attempt.
+                me.post(f"/tasks/{task['task_id']}/heartbeat", {"lease_token": task["lease"]["token"]})
             tell("stalled", tasks[-1], answer)
             time.sleep(_FOR_EVER)
         for task in tasks:
