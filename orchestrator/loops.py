@@ -27,11 +27,8 @@ def interval(text: str) -> float:
     return seconds
 
 
-def every(seconds: float, work: Callable[[], object]) -> None:
-    """Run `work`, wait, and again, until SIGTERM or SIGINT; a round under way is finished.
-
-    A database that is away is no end: the next round tries again.
-    """
+def stop_by_signal() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set from now on, in place of ending the process."""
     stop = threading.Event()
 
     def end(_signal: int, _frame: FrameType | None) -> None:
@@ -39,9 +36,23 @@ def every(seconds: float, work: Callable[[], object]) -> None:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, end)
+    return stop
+
+
+def drop_stale_connections() -> None:
+    """Close this thread's connections that are too old, broken, or to a database that was replaced."""
+    close_old_connections()
+    term_guard().close_overtaken()
+
+
+def every(seconds: float, work: Callable[[], object]) -> None:
+    """Run `work`, wait, and again, until SIGTERM or SIGINT; a round under way is finished.
+
+    A database that is away is no end: the next round tries again.
+    """
+    stop = stop_by_signal()
     while not stop.is_set():
-        close_old_connections()
-        term_guard().close_overtaken()
+        drop_stale_connections()
         try:
             work()
         except ServiceUnavailable as problem:

@@ -1,17 +1,15 @@
 """Running maintenance jobs side by side: each in a thread of its own, so that none waits for another."""
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import FrameType
 
 from django.core.management.base import CommandError
-from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+from django.db import DatabaseError, InterfaceError, connections
 
-from orchestrator.database_term import term_guard
+from orchestrator.loops import drop_stale_connections, stop_by_signal
 from orchestrator.maintenance import records
 from orchestrator.maintenance.jobs import Incomplete, Job
 from orchestrator.problems import ServiceUnavailable
@@ -104,13 +102,7 @@ def loop(jobs: Sequence[Job], seconds: float, report: Callable[[Report], object]
 
     Rounds under way are then finished, as far as they take no longer than twenty seconds.
     """
-    stop = threading.Event()
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, end)
+    stop = stop_by_signal()
     # Daemons: what does not end in time ends with the process, and its transaction is rolled back.
     threads = [
         threading.Thread(target=_repeat, args=[job, seconds, stop, report], name=job.name, daemon=True) for job in jobs
@@ -131,8 +123,7 @@ def _repeat(job: Job, seconds: float, stop: threading.Event, report: Callable[[R
     pause = max(seconds, job.interval_seconds / 60)
     while not stop.is_set():
         try:
-            close_old_connections()
-            term_guard().close_overtaken()
+            drop_stale_connections()
             if (done := runner.run()) is not None:
                 report(done)
         except Exception:
