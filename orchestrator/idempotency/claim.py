@@ -79,6 +79,19 @@ class Answer:
         headers = {name: value for name, value in self.headers.items() if name != _CODING}
         return Answer(self.status, headers, zlib.decompress(self.body, _GZIP))
 
+    def kept_under(self, key: Key, request_id: str, created_at: str, expires_at: str) -> StoredAnswer:
+        """Return this answer together with what its authentication code covers too. Times as `written()` has them."""
+        return StoredAnswer(
+            k=key.k,
+            fp=key.fp,
+            status=self.status,
+            headers=self.headers,
+            body=self.body,
+            request_id=request_id,
+            created_at=created_at,
+            expires_at=expires_at,
+        )
+
     @classmethod
     def of(cls, response: HttpResponse) -> "Answer":
         """An answer as it is about to be given."""
@@ -148,16 +161,7 @@ def _authenticated(key: Key, record: list[Any]) -> Answer:
     """Return the answer of a record. Raises StoredAnswerInvalid, and tells operators, where it is not authentic."""
     status, headers, body, request_id, created_at, expires_at, mac = record
     answer = Answer(status, loaded(headers), bytes(body))
-    stored = StoredAnswer(
-        k=key.k,
-        fp=key.fp,
-        status=answer.status,
-        headers=answer.headers,
-        body=answer.body,
-        request_id=request_id,
-        created_at=created_at,
-        expires_at=expires_at,
-    )
+    stored = answer.kept_under(key, request_id, created_at, expires_at)
     if not is_authentic(stored, None if mac is None else bytes(mac), Store.DATABASE):
         STORED_ANSWERS_REFUSED.labels(Store.DATABASE).inc()
         log.error("a stored answer is not authentic", extra={"key": key.k.hex()})
@@ -168,16 +172,7 @@ def _authenticated(key: Key, record: list[Any]) -> Answer:
 def stored_answer(key: Key, answer: Answer, *, now: datetime, request_id: str) -> StoredAnswer:
     """Return what is stored of an answer that is given now, by the database's clock."""
     until = now + timedelta(seconds=settings.IDEMPOTENCY_TTL_SECONDS)
-    return StoredAnswer(
-        k=key.k,
-        fp=key.fp,
-        status=answer.status,
-        headers=answer.headers,
-        body=answer.body,
-        request_id=request_id,
-        created_at=written(now),
-        expires_at=written(until),
-    )
+    return answer.kept_under(key, request_id, written(now), written(until))
 
 
 def record(key: Key, answer: Answer, *, now: datetime, request_id: str) -> None:
