@@ -7,6 +7,7 @@ from django.apps import apps
 from django.conf import settings
 
 from audit_app.findings import Finding
+from audit_app.row_check import differing_rows
 from audit_app.snapshot import Raw
 from audit_app.subjects import Subject
 
@@ -106,6 +107,4 @@ def _differing(connection: Raw, kind: str, query: str, tasks: Subject, only: UUI
         only_events="" if only is None else "AND subject_id = %(only)s",
         only_tasks="" if only is None else "AND r.id = %(only)s",
     )
-    with connection.cursor("attempts") as cursor:
-        for pk, version in cursor.execute(differing, {"only": only}):
-            yield Finding(kind, NOUN, pk, version)
+    yield from differing_rows(connection, kind, NOUN, differing, only)

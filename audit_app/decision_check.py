@@ -7,6 +7,7 @@ from django.apps import apps
 from django.conf import settings
 
 from audit_app.findings import Finding
+from audit_app.row_check import differing_rows
 from audit_app.snapshot import Raw
 from audit_app.subjects import Subject
 
@@ -109,6 +110,4 @@ def check_decisions(connection: Raw, approvals: Subject, only: UUID | None) -> I
         only_causes="" if only is None else "AND a.subject_id = %(only)s",
         only_approvals="" if only is None else "AND r.id = %(only)s",
     )
-    with connection.cursor("decisions") as cursor:
-        for pk, version in cursor.execute(differing, {"only": only}):
-            yield Finding("decisions", NOUN, pk, version)
+    yield from differing_rows(connection, "decisions", NOUN, differing, only)

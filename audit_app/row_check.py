@@ -8,6 +8,16 @@ from audit_app.snapshot import Raw
 from audit_app.subjects import Subject
 
 
+def differing_rows(connection: Raw, kind: str, noun: str, query: str, only: UUID | None) -> Iterator[Finding]:
+    """Return a finding of a kind for each row, an id and a version, that a query selects.
+
+    The query may name `%(noun)s` and `%(only)s`. Its rows are read as they come, however many.
+    """
+    with connection.cursor("differing") as cursor:
+        for pk, version in cursor.execute(query, {"noun": noun, "only": only}):
+            yield Finding(kind, noun, pk, version)
+
+
 def check_rows(connection: Raw, subject: Subject, only: UUID | None) -> Iterator[Finding]:
     """Every row of a kind, or one, against the end of its chain; every chain without a row against its last word."""
     values = {"noun": subject.noun, "only": only}

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from audit_app.digests import digested
 from audit_app.findings import Finding
+from audit_app.row_check import differing_rows
 from audit_app.snapshot import Raw
 from audit_app.subjects import Subject
 
@@ -52,9 +53,7 @@ def check_origins(connection: Raw, subject: Subject, only: UUID | None) -> Itera
         IS DISTINCT FROM (f.timestamp, f.actor_issuer, f.actor_subject, f.role,
                           f.on_behalf_of_issuer, f.on_behalf_of_subject)
         {"" if only is None else "AND r.id = %(only)s"} ORDER BY r.id"""
-    with connection.cursor("origins") as cursor:
-        for pk, version in cursor.execute(differing, {"noun": subject.noun, "only": only}):
-            yield Finding("told", subject.noun, pk, version)
+    yield from differing_rows(connection, "told", subject.noun, differing, only)
 
 
 def check_reasons(connection: Raw, sessions: Subject, only: UUID | None) -> Iterator[Finding]:
@@ -65,9 +64,7 @@ def check_reasons(connection: Raw, sessions: Subject, only: UUID | None) -> Iter
           AND e.from_status IS DISTINCT FROM e.to_status ORDER BY e.seq DESC LIMIT 1) AS moved ON true
       WHERE coalesce(r.reason, '') <> coalesce(moved.reason, '')
         {"" if only is None else "AND r.id = %(only)s"} ORDER BY r.id"""
-    with connection.cursor("reasons") as cursor:
-        for pk, version in cursor.execute(differing, {"noun": sessions.noun, "only": only}):
-            yield Finding("told", sessions.noun, pk, version)
+    yield from differing_rows(connection, "told", sessions.noun, differing, only)
 
 
 def check_traces(connection: Raw, tasks: Subject, only: UUID | None) -> Iterator[Finding]:
@@ -77,9 +74,7 @@ def check_traces(connection: Raw, tasks: Subject, only: UUID | None) -> Iterator
       JOIN audit_events f ON (f.subject_type, f.subject_id, f.seq) = (%(noun)s, r.id, 1)
       WHERE r.trace_id <> coalesce(was.trace_id, f.trace_id)
         {"" if only is None else "AND r.id = %(only)s"} ORDER BY r.id"""
-    with connection.cursor("traces") as cursor:
-        for pk, version in cursor.execute(differing, {"noun": tasks.noun, "only": only}):
-            yield Finding("told", tasks.noun, pk, version)
+    yield from differing_rows(connection, "told", tasks.noun, differing, only)
 
 
 def _is_digest(told: str, now: str) -> bool:

@@ -17,6 +17,7 @@ from audit_app.person_check import check_people
 from audit_app.row_check import check_rows
 from audit_app.rule_check import check_rules
 from audit_app.seal_check import check_anchor, check_seals
+from audit_app.seal_keys import PublicKeys
 from audit_app.since import Since, since
 from audit_app.snapshot import Raw, snapshot
 from audit_app.stored_answer_check import check_stored_answers
@@ -81,9 +82,8 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
         if asked.subject is None and later is None and (events := _estimate(connection)) >= readers.AT_A_TIME:
             parts = readers.ranges(connection, events)
         read = beside_us.submit(_read_events, name, asked.subject, later, parts, told)
+        keys, validities = seal_keys.published(asked.keys), _validities(asked, report)
         if asked.subject is None:
-            keys = seal_keys.published(asked.keys)
-            validities = _validities(asked.keys, report)
             report.findings += first(
                 check_seals(connection, keys, report, validities=validities, since=later, progress=told)
             )
@@ -92,7 +92,7 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
             untimely = first(check_times(connection, since=later))
         if asked.anchor is not None:
             report.findings += _anchored(connection, asked.anchor, report)
-        report.findings += _checkpointed(connection, asked, report)
+        report.findings += _checkpointed(connection, asked, keys, validities, report)
         if asked.subject is not None and not _is_known(connection, *asked.subject):
             report.missing.append(f"{asked.subject[0]} {asked.subject[1]}: there is no such subject")
         report.findings += _rows(connection, asked.subject)
@@ -112,11 +112,14 @@ def _verified(asked: Asked, progress: Callable[[int], object]) -> Report:
     return report
 
 
-def _validities(folder: Path, report: Report) -> dict[str, Validity]:
+def _validities(asked: Asked, report: Report) -> dict[str, Validity]:
+    """Return for which seals each key is valid, where seals are looked at."""
+    if asked.subject is not None:
+        return {}
     try:
-        return key_validity.validities(folder)
+        return key_validity.validities(asked.keys)
     except (OSError, ValueError) as error:
-        report.missing.append(f"for which seals the keys in {folder} are valid: {error}")
+        report.missing.append(f"for which seals the keys in {asked.keys} are valid: {error}")
         return {}
 
 
@@ -175,14 +178,14 @@ def _read_events(
     return first(readers.read(name, parts, steps, told)), read
 
 
-def _checkpointed(connection: Raw, asked: Asked, report: Report) -> list[Finding]:
+def _checkpointed(
+    connection: Raw, asked: Asked, keys: PublicKeys, validities: dict[str, Validity], report: Report
+) -> list[Finding]:
     """Compare the checkpoint with the seals. Where a seal is bad, the checkpoint differs because of that."""
     is_bad = any(one.seal is not None for one in report.findings)
     if asked.checkpoint is None or asked.subject is not None or is_bad:
         return []
-    # That the validities cannot be read is in the report already.
-    validities = _validities(asked.keys, Report())
-    return check_checkpoint(connection, asked.checkpoint, seal_keys.published(asked.keys), validities, report)
+    return check_checkpoint(connection, asked.checkpoint, keys, validities, report)
 
 
 def _anchored(connection: Raw, path: Path, report: Report) -> list[Finding]:
