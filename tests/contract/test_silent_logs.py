@@ -216,7 +216,7 @@ def test_what_is_away_does_not_bring_its_credentials_into_the_log() -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "sweep"],
         cwd=HERE,
-        env={**environment(), **TALKATIVE, "DATABASE_URL": database},
+        env={**environment(), **TALKATIVE, "WORKER_DATABASE_URL": database},
         capture_output=True,
         text=True,
         check=False,
